@@ -1,0 +1,1 @@
+"""What every EasyAnimate package and plugin shares: hooks, interfaces, shapes, weights, video files."""

@@ -1,0 +1,1 @@
+"""Video data for training: generated shapes clips and their judge; dataset reading."""

@@ -1,0 +1,1 @@
+"""Video diffusion transformers, conditioning, the sampling pipeline, LoRA and their training."""

@@ -1,0 +1,1 @@
+"""The video autoencoders of EasyAnimate V2, V3 and V4."""

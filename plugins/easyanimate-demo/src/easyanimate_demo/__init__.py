@@ -1,0 +1,1 @@
+"""Small demo weights, trained by this project's own commands."""

@@ -1,0 +1,1 @@
+"""EasyAnimate V4: Hunyuan-DiT with full 3D attention."""
