@@ -1,1 +1,43 @@
 """What every EasyAnimate package and plugin shares: hooks, interfaces, shapes, weights, video files."""
+
+from easyanimate_core.errors import EasyAnimateError, MediaError, PluginError, RequestError, WeightsError
+from easyanimate_core.hookspecs import hookimpl
+from easyanimate_core.shapes import LatentShape, PixelShape, ShapeRule
+from easyanimate_core.spec import (
+    CommandSpec,
+    DatasetSpec,
+    Defaults,
+    LoadOptions,
+    LoraFile,
+    ModelSpec,
+    Progress,
+    SchedulerSpec,
+    Task,
+    Video,
+    VideoRequest,
+    WeightsSource,
+)
+
+__all__ = [
+    "CommandSpec",
+    "DatasetSpec",
+    "Defaults",
+    "EasyAnimateError",
+    "LatentShape",
+    "LoadOptions",
+    "LoraFile",
+    "MediaError",
+    "ModelSpec",
+    "PixelShape",
+    "PluginError",
+    "Progress",
+    "RequestError",
+    "SchedulerSpec",
+    "ShapeRule",
+    "Task",
+    "Video",
+    "VideoRequest",
+    "WeightsError",
+    "WeightsSource",
+    "hookimpl",
+]

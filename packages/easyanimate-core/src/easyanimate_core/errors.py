@@ -1,0 +1,64 @@
+"""The one family of errors: each says what was received, what is accepted and what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EasyAnimateError(Exception):
+    """Base of every error that a user can mend.
+
+    Args:
+        message: What went wrong, in one sentence.
+        received: The value that was given, where it helps.
+        expected: The values that are accepted.
+        fix: What to do next; a command where there is one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        received: object = None,
+        expected: object = None,
+        fix: str | None = None,
+    ) -> None:
+        self.message = message
+        self.received = received
+        self.expected = expected
+        self.fix = fix
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        """All parts on lines of their own, empty ones left out."""
+        lines = [self.message]
+        if self.received is not None:
+            lines.append(f"  received: {self.received}")
+        if self.expected is not None:
+            lines.append(f"  accepted: {self.expected}")
+        if self.fix:
+            lines.append(f"  to do:    {self.fix}")
+        return "\n".join(lines)
+
+
+class RequestError(EasyAnimateError):
+    """A request that cannot be fulfilled as it stands: size, frames, sampler, images."""
+
+
+class WeightsError(EasyAnimateError):
+    """Weights that are missing, damaged, of another version, or do not fit."""
+
+
+class PluginError(EasyAnimateError):
+    """A plugin that is missing, broken or in conflict with another."""
+
+
+class MediaError(EasyAnimateError):
+    """A video or image file that cannot be read or written."""
+
+
+def near_misses(name: str, known: Iterable[str]) -> str | None:
+    """A sentence that names the known names closest to `name`, or None when nothing is near."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else None

@@ -1,0 +1,103 @@
+"""All arithmetic between pixels and latents: frames, strides, chunks, sizes.
+
+Axes: T frames, H height, W width; a latent frame stands for `chunk_frames / chunk_latents` frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from easyanimate_core.errors import RequestError
+
+
+@dataclass(frozen=True)
+class PixelShape:
+    """Size of a clip in pixels."""
+
+    num_frames: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class LatentShape:
+    """Size of a clip in latent positions."""
+
+    num_frames: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class ShapeRule:
+    """Which clips a model version can make, and the latents they correspond to.
+
+    Args:
+        size_multiple: Height and width are multiples of this.
+        chunk_frames: Frame counts are multiples of this (V4 and V3: 8, V2: 9), or 1 for an image.
+        chunk_latents: Latent frames that one chunk is coded to (V4 and V3: 2, V2: 3).
+        spatial_stride: Pixels per latent position along height and width.
+        max_frames: The longest clip the version was trained for.
+        max_size: The longest side accepted, in pixels.
+        image: Whether a single frame is possible.
+    """
+
+    size_multiple: int = 16
+    chunk_frames: int = 8
+    chunk_latents: int = 2
+    spatial_stride: int = 8
+    max_frames: int = 144
+    max_size: int = 2048
+    image: bool = True
+
+    def check(self, shape: PixelShape) -> None:
+        """Raise `RequestError`, naming the nearest valid values, unless `shape` follows the rule."""
+        for name, value in (("height", shape.height), ("width", shape.width)):
+            if value % self.size_multiple or not self.size_multiple <= value <= self.max_size:
+                low, high = self.near_sizes(value)
+                raise RequestError(
+                    f"The {name} does not fit this model.",
+                    received=f"{name} {value}",
+                    expected=f"multiples of {self.size_multiple} from {self.size_multiple} to {self.max_size}",
+                    fix=f"use {low}" if low == high else f"use {low} or {high}",
+                )
+        frames = shape.num_frames
+        if self.image and frames == 1:
+            return
+        if frames % self.chunk_frames or not self.chunk_frames <= frames <= self.max_frames:
+            low, high = self.near_frames(frames)
+            image = "1 (an image), or " if self.image else ""
+            raise RequestError(
+                "The number of frames does not fit this model.",
+                received=f"{frames} frames",
+                expected=f"{image}multiples of {self.chunk_frames} up to {self.max_frames}",
+                fix=f"use {low}" if low == high else f"use {low} or {high}",
+            )
+
+    def near_sizes(self, value: int) -> tuple[int, int]:
+        """The valid sizes just below (or at) and just above `value`."""
+        return _neighbours(value, self.size_multiple, self.size_multiple, self.max_size)
+
+    def near_frames(self, value: int) -> tuple[int, int]:
+        """The valid frame counts just below (or at) and just above `value`."""
+        low, high = _neighbours(value, self.chunk_frames, self.chunk_frames, self.max_frames)
+        return (1, low) if self.image and value < low else (low, high)
+
+    def latent_shape(self, shape: PixelShape) -> LatentShape:
+        """Latent size of a clip that follows the rule; one frame gives one latent frame."""
+        self.check(shape)
+        frames = 1 if shape.num_frames == 1 else shape.num_frames // self.chunk_frames * self.chunk_latents
+        return LatentShape(frames, shape.height // self.spatial_stride, shape.width // self.spatial_stride)
+
+    def pixel_shape(self, shape: LatentShape) -> PixelShape:
+        """Clip size that decodes from latents of this size: the inverse of `latent_shape`."""
+        frames = 1 if shape.num_frames == 1 else shape.num_frames // self.chunk_latents * self.chunk_frames
+        return PixelShape(frames, shape.height * self.spatial_stride, shape.width * self.spatial_stride)
+
+
+def _neighbours(value: int, step: int, low: int, high: int) -> tuple[int, int]:
+    """Multiples of `step` around `value`, kept between `low` and `high` (rounded down to a multiple)."""
+    top = high // step * step
+    below = min(max(value // step * step, low), top)
+    above = min(max(-(-value // step) * step, low), top)
+    return below, above
