@@ -209,6 +209,8 @@ class ModelSpec:
         defaults: Values of a request that the user left out.
         shapes: Which sizes and frame counts are valid; None accepts any.
         samplers: Names accepted by `--sampler`; empty accepts any.
+        check_weights: Raises `WeightsError` unless the folder holds whole weights of this model; reads headers only,
+            so that a wrong folder is refused before anything heavy is imported.
         components: Gives the parts by role ("vae", "transformer", "text_encoder", "tokenizer", ...) for training.
     """
 
@@ -219,6 +221,7 @@ class ModelSpec:
     defaults: Defaults = field(default_factory=Defaults)
     shapes: ShapeRule | None = None
     samplers: tuple[str, ...] = ()
+    check_weights: Callable[[Path], None] | None = None
     components: Callable[[LoadOptions], Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
