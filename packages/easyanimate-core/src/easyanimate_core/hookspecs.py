@@ -5,12 +5,13 @@ A plugin is a module named by an entry point of the group `easyanimate`; its hoo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pluggy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from easyanimate_core.spec import CommandSpec, DatasetSpec, ModelSpec, SchedulerSpec, WeightsSource
 
 PROJECT = "easyanimate"

@@ -6,10 +6,12 @@ neural parts are [B, C, T, H, W]; videos for people are uint8 [T, H, W, 3].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, runtime_checkable
 
-from easyanimate_core.spec import Video, VideoRequest
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from easyanimate_core.spec import Video, VideoRequest
 
 
 @runtime_checkable

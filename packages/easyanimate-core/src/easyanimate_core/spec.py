@@ -5,19 +5,20 @@ Axes: T frames, H height, W width, 3 red, green, blue; pixels are uint8.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.errors import RequestError
-from easyanimate_core.shapes import ShapeRule
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
     import numpy as np
 
     from easyanimate_core.interfaces import VideoDataset, VideoPipeline
+    from easyanimate_core.shapes import ShapeRule
 
 
 class Task(StrEnum):
@@ -146,7 +147,9 @@ class VideoRequest:
             raise RequestError("A mask needs a video.", received="a mask alone", fix="add --video FILE")
         if self.video is None and self.strength < 1:
             raise RequestError(
-                "Strength below 1 needs a source video.", received=self.strength, fix="add --video FILE, or drop --strength"
+                "Strength below 1 needs a source video.",
+                received=self.strength,
+                fix="add --video FILE, or drop --strength",
             )
         if (self.segment_frames is None) != (self.overlap_frames is None):
             raise RequestError(
