@@ -7,16 +7,20 @@ a 64x64 frame and scale with the size.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from easyanimate_data.caption import COLOURS, DIRECTIONS, SHAPES, Combination, Language, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from easyanimate_core.interfaces import Sample
 
 Frames = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -41,7 +45,14 @@ TRAINED = tuple(combination for combination in COMBINATIONS if combination not i
 """The combinations that training sees."""
 
 REFERENCE_SIZE = 64
-MASK_PROTECTED_FRAMES = 3
+"""Frame size in pixels that lengths are given for."""
+
+GIVEN_FRAMES = 3
+"""Frames that image to video gives at an end: the image, repeated."""
+
+MOVING_SHARE = 0.75
+"""Share of the shapes in dense clips that move."""
+
 TRIANGLE_HEIGHT = 1.8
 """Height of a triangle in half-widths; 1.73 would be equilateral."""
 
@@ -97,12 +108,12 @@ def render_dense_clip(rng: np.random.Generator, *, num_frames: int = 16, height:
     ramp = _ramp(num_frames)
     movers: list[_Mover] = []
     for _ in range(int(rng.integers(2, 6))):
-        way = rng.uniform(-40, 40, 2) * scale * (rng.random() < 0.75)
+        way = rng.uniform(-40, 40, 2) * scale * (rng.random() < MOVING_SHARE)
         centre = rng.uniform(0.1, 0.9, 2) * (width, height)
         shape = SHAPES[int(rng.integers(len(SHAPES)))]
         x, y = (np.float32(centre[axis]) + ramp * np.float32(way[axis]) for axis in range(2))
         movers.append(_Mover(shape, rng.uniform(6, 18) * scale, x, y, _any_colour(rng)))
-    ground = _dark_ground(rng) if rng.random() < 0.5 else _any_colour(rng)
+    ground = _dark_ground(rng) if rng.integers(2) else _any_colour(rng)
     return _draw(movers, ground=ground, size=(num_frames, height, width))
 
 
@@ -116,27 +127,27 @@ def render_mask_clip(rng: np.random.Generator, *, num_frames: int = 16, height: 
         uint8 [T, H, W, 3].
     """
     size = (num_frames, height, width)
-    levels = (0, 128, 255)
-    first, second = (levels[int(k)] for k in rng.permutation(3)[:2])
+    kept = min(GIVEN_FRAMES, num_frames)
+    kind = rng.choice(("plain", "start", "ends", "part", "clip start", "clip ends"))
+    # A mask is coded as 0 or 1 in the range -1 to 1: grey where pixels are given, white where they are made.
+    first, second = rng.choice(((128, 255), (255, 128), (0, 255), (128, 0), (255, 0)), p=(0.4, 0.15, 0.15, 0.15, 0.15))
     frames = np.full((*size, 3), second, dtype=np.uint8)
-    kept = min(MASK_PROTECTED_FRAMES, num_frames)
-    kind = int(rng.integers(5))
-    if kind == 1:
+    if kind in {"start", "ends"}:
         frames[:kept] = first
-        if rng.random() < 0.5:
-            frames[-kept:] = first
-    elif kind == 2:
+    if kind == "ends":
+        frames[-kept:] = first
+    if kind == "part":
         axis = int(rng.integers(1, 3))
-        cut = int(rng.integers(1, size[axis]))
-        frames.swapaxes(0, axis)[:cut] = first
-    elif kind >= 3:
+        frames.swapaxes(0, axis)[: int(rng.integers(1, size[axis]))] = first
+    if kind in {"clip start", "clip ends"}:
         frames[:] = 0
         combination = COMBINATIONS[int(rng.integers(len(COMBINATIONS)))]
         clip = render_clip(combination, rng=rng, num_frames=num_frames, height=height, width=width)
-        # Image to video repeats the given image over the protected frames, a source clip goes on moving.
-        frames[:kept] = clip[:1] if rng.random() < 0.5 else clip[:kept]
-        if kind == 4:
-            frames[-1] = clip[-1]
+        # Image to video repeats the given image, a source clip goes on moving.
+        still = bool(rng.integers(2))
+        frames[:kept] = clip[:1] if still else clip[:kept]
+        if kind == "clip ends":
+            frames[-kept:] = clip[-1:] if still else clip[-kept:]
     return frames
 
 
@@ -170,7 +181,7 @@ class ShapesClips:
         """How many items there are."""
         return self.count
 
-    def __getitem__(self, index: int, /) -> dict[str, Any]:
+    def __getitem__(self, index: int, /) -> Sample:
         """`frames` uint8 [T, H, W, 3] and `text`."""
         return {"frames": self.frames(index), "text": self.caption(index)}
 
@@ -239,7 +250,7 @@ def _dark_ground(rng: np.random.Generator) -> Floats:
 
 def _any_colour(rng: np.random.Generator) -> Floats:
     """Any colour [3], or, half the time, one near those with a name."""
-    if rng.random() < 0.5:
+    if rng.integers(2):
         return rng.uniform(0, 255, 3).astype(np.float32)
     name = COLOURS[int(rng.integers(len(COLOURS)))]
     return (COLOUR_VALUES[name] + rng.uniform(-12, 12, 3)).astype(np.float32)
@@ -281,6 +292,6 @@ def _middles(length: int) -> Floats:
     return np.arange(length, dtype=np.float32) + np.float32(0.5)
 
 
-def _inside(distance: Floats) -> Floats:
+def _inside(distance: NDArray[np.floating]) -> Floats:
     """Coverage 0 to 1 of a pixel whose middle is `distance` outside an edge."""
-    return np.clip(np.float32(0.5) - distance, 0, 1)
+    return np.clip(0.5 - distance, 0, 1).astype(np.float32, copy=False)
