@@ -1,0 +1,153 @@
+"""The parts of the video VAE: residual, attention, down and up blocks, with the original's key names.
+
+Axes: B batch, C channels, T frames of a chunk, H height, W width, S positions. Every forward takes the chunk's `TemporalMode`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from easyanimate_vae.temporal import TemporalMode
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group norm over (T, H, W), or over (H, W) of each frame when `per_frame`."""
+
+    def __init__(self, num_groups: int, num_channels: int, *, per_frame: bool = False) -> None:
+        super().__init__(num_groups, num_channels, eps=1e-6)
+        self.per_frame = per_frame
+
+    def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+        """Normalise each group of channels."""
+        if not self.per_frame or x.shape[2] == 1:
+            return super().forward(x)
+        batch, channels, frames, height, width = x.shape
+        x = x.transpose(1, 2).reshape(batch * frames, channels, height, width)
+        return super().forward(x).view(batch, frames, channels, height, width).transpose(1, 2)
+
+
+def convolution(in_channels: int, out_channels: int) -> nn.Conv3d:
+    """3x3x3 convolution that pads one zero pixel in space; a `TemporalMode` pads it in time."""
+    return nn.Conv3d(in_channels, out_channels, 3, padding=(0, 1, 1))
+
+
+class ResidualBlock3D(nn.Module):
+    """Norm, SiLU, convolution, twice, added to the input (1x1x1 convolved where the widths differ)."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, norm_num_groups: int, per_frame: bool) -> None:
+        super().__init__()
+        self.norm1 = GroupNorm(norm_num_groups, in_channels, per_frame=per_frame)
+        self.conv1 = convolution(in_channels, out_channels)
+        self.norm2 = GroupNorm(norm_num_groups, out_channels, per_frame=per_frame)
+        self.conv2 = convolution(out_channels, out_channels)
+        self.shortcut = nn.Conv3d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
+
+    def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D T H W"]:
+        """Same frames and size, `out_channels` wide."""
+        hidden = mode.convolve(self.conv1, F.silu(self.norm1(x)))
+        hidden = mode.convolve(self.conv2, F.silu(self.norm2(hidden)))
+        return self.shortcut(x) + hidden
+
+
+class Attention3D(nn.Module):
+    """Self-attention over all positions of the chunk ("3d") or of each frame ("spatial"), added to the input."""
+
+    def __init__(self, channels: int, *, num_heads: int, norm_num_groups: int, across_frames: bool) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.across_frames = across_frames
+        self.group_norm = GroupNorm(norm_num_groups, channels, per_frame=not across_frames)
+        self.to_q = nn.Linear(channels, channels)
+        self.to_k = nn.Linear(channels, channels)
+        self.to_v = nn.Linear(channels, channels)
+        self.to_out = nn.Linear(channels, channels)
+
+    def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+        """Same shape."""
+        batch, channels, frames, height, width = x.shape
+        rows = batch if self.across_frames else batch * frames
+        tokens = self.group_norm(x).permute(0, 2, 3, 4, 1).reshape(rows, -1, channels)
+        q, k, v = (self._split_heads(linear(tokens)) for linear in (self.to_q, self.to_k, self.to_v))
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(rows, -1, channels)
+        mixed = self.to_out(mixed).view(batch, frames, height, width, channels)
+        return x + mixed.permute(0, 4, 1, 2, 3)
+
+    def _split_heads(self, tokens: Float[Tensor, "B S C"]) -> Float[Tensor, "B N S D"]:
+        return tokens.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+
+class Downsampler3D(nn.Module):
+    """Strided convolution: half the size, and half the frames where `temporal_stride` is 2."""
+
+    def __init__(self, channels: int, *, temporal_stride: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(channels, channels, 3, stride=(temporal_stride, 2, 2))
+
+    def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B C U V X"]:
+        """Zero pad one column right and one row below, then convolve."""
+        return mode.convolve(self.conv, F.pad(x, (0, 1, 0, 1)))
+
+
+class Upsampler3D(nn.Module):
+    """Twice the size by nearest neighbours, a convolution, and twice the frames where `temporal`."""
+
+    def __init__(self, channels: int, *, temporal: bool, interpolation: str) -> None:
+        super().__init__()
+        self.conv = convolution(channels, channels)
+        self.temporal = temporal
+        self.interpolation = interpolation
+
+    def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B C U V X"]:
+        """Space first, time last, so that the convolution sees few frames."""
+        x = mode.convolve(self.conv, F.interpolate(x, scale_factor=(1.0, 2.0, 2.0), mode="nearest"))
+        return mode.double(x, interpolation=self.interpolation) if self.temporal else x
+
+
+class DownBlock3D(nn.Module):
+    """Residual blocks, then a downsampler, except on the last level."""
+
+    def __init__(self, convs: Sequence[ResidualBlock3D], downsampler: Downsampler3D | None) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(convs)
+        self.downsampler = downsampler
+
+    def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D U V X"]:
+        """One level down."""
+        for conv in self.convs:
+            x = conv(x, mode)
+        return x if self.downsampler is None else self.downsampler(x, mode)
+
+
+class UpBlock3D(nn.Module):
+    """Residual blocks, then an upsampler, except on the last level."""
+
+    def __init__(self, convs: Sequence[ResidualBlock3D], upsampler: Upsampler3D | None) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(convs)
+        self.upsampler = upsampler
+
+    def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D U V X"]:
+        """One level up."""
+        for conv in self.convs:
+            x = conv(x, mode)
+        return x if self.upsampler is None else self.upsampler(x, mode)
+
+
+class MidBlock3D(nn.Module):
+    """A residual block, then attention and a residual block, as often as there are attentions."""
+
+    def __init__(self, convs: Sequence[ResidualBlock3D], attentions: Sequence[Attention3D | None]) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(convs)
+        self.attentions = nn.ModuleList(attentions)  # pyright: ignore[reportArgumentType]
+
+    def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B C T H W"]:
+        """Same shape."""
+        x = self.convs[0](x, mode)
+        for attention, conv in zip(self.attentions, self.convs[1:], strict=True):
+            x = conv(x if attention is None else attention(x), mode)
+        return x
