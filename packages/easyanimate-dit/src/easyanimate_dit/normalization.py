@@ -1,0 +1,52 @@
+"""Normalisation layers of the V4 transformer.
+
+Axes: B batch, N tokens, C inner width.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer norm whose parameters follow the dtype of the input.
+
+    The kernels of `torch` accumulate 16-bit inputs in float32, so that no float32 copy of the input is needed. The cast
+    of the parameters does nothing unless layerwise casting keeps them in a dtype of their own.
+    """
+
+    def forward(self, x: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch channels"]:
+        """Normalise the last axis."""
+        weight = None if self.weight is None else self.weight.to(x.dtype)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return functional.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
+
+
+class ShiftedLayerNorm(nn.Module):
+    """Layer norm followed by a shift that depends on the conditioning vector; no scale and no gate (README, 2. c)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, dim)
+        self.norm = LayerNorm(dim, eps=1e-6)
+
+    def forward(self, x: Float[Tensor, "B N C"], activated_temb: Float[Tensor, "B C"]) -> Float[Tensor, "B N C"]:
+        """Normalise and shift; `activated_temb` is SiLU(conditioning vector)."""
+        return self.norm(x) + self.linear(activated_temb)[:, None]
+
+
+class ModulatedLayerNorm(nn.Module):
+    """The last norm: without parameters of its own, scaled and shifted by the conditioning vector."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, 2 * dim)
+        self.norm = LayerNorm(dim, eps=1e-6, elementwise_affine=False)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Float[Tensor, "B N C"], activated_temb: Float[Tensor, "B C"]) -> Float[Tensor, "B N C"]:
+        """Normalise, scale and shift; `activated_temb` is SiLU(conditioning vector)."""
+        scale, shift = self.linear(activated_temb)[:, None].chunk(2, dim=-1)
+        return torch.addcmul(shift, self.norm(x), 1 + scale)
