@@ -1,0 +1,96 @@
+"""Typed configuration of long-running commands: a YAML file and `name=value` words onto a frozen dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from easyanimate_core.errors import RequestError, near_misses
+
+Config = TypeVar("Config")
+
+
+def read_config(kind: type[Config], path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration.
+
+    Args:
+        kind: A dataclass; its fields, types and defaults are the schema. Dataclass fields nest.
+        path: A YAML file, or None for the defaults.
+        overrides: Words `name=value` or `outer.inner=value` that take precedence; values are YAML.
+
+    Raises:
+        RequestError: For a file that cannot be read, an unknown name (near-misses are named), or a wrong type.
+    """
+    import yaml
+
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise RequestError(f"The configuration {path} cannot be read: {error}", expected="a YAML file") from error
+        if not isinstance(loaded, dict):
+            raise RequestError(f"The configuration {path} holds no names.", expected="lines of `name: value`")
+        values = typing.cast("dict[str, Any]", loaded)
+    for word in overrides:
+        name, sign, text = word.partition("=")
+        if not sign:
+            raise RequestError("An override has no value.", received=word, expected="name=value")
+        *outer, last = name.split(".")
+        place = values
+        for part in outer:
+            place = place.setdefault(part, {})
+        place[last] = yaml.safe_load(text)
+    return _build(kind, values, prefix="")
+
+
+def _build(kind: type[Config], values: Mapping[str, Any], *, prefix: str) -> Config:
+    """Make the dataclass from plain values, checking names and types on the way."""
+    hints = typing.get_type_hints(kind)
+    known = [item.name for item in dataclasses.fields(kind)]  # pyright: ignore[reportArgumentType]
+    for name in values:
+        if name not in known:
+            raise RequestError(
+                f"Unknown setting {prefix}{name}.",
+                received=name,
+                expected=", ".join(known),
+                fix=near_misses(name, known),
+            )
+    parts = {name: _convert(value, hints[name], prefix + name) for name, value in values.items()}
+    try:
+        return kind(**parts)
+    except TypeError as error:
+        raise RequestError(f"The configuration is incomplete: {error}", expected=", ".join(known)) from error
+
+
+def _convert(value: Any, hint: Any, name: str) -> Any:
+    """Bring a YAML value to a field's type: nested dataclasses, tuples, paths, numbers."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in inner:
+            return None
+        return _convert(value, next(part for part in inner if part is not type(None)), name)
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return _build(typing.cast("type[Any]", hint), typing.cast("Mapping[str, Any]", value), prefix=f"{name}.")
+    if origin is tuple and isinstance(value, list):
+        items = typing.cast("list[Any]", value)
+        return tuple(_convert(item, inner[0], f"{name}[{i}]") for i, item in enumerate(items))
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML reads 1e-4 as text
+        except ValueError:
+            pass
+    plain = origin or hint
+    if hint is Any or (isinstance(value, plain) and not (plain is int and isinstance(value, bool))):
+        return value
+    raise RequestError(
+        f"The setting {name} has the wrong type.",
+        received=f"{value!r} ({type(value).__name__})",
+        expected=getattr(hint, "__name__", str(hint)),
+    )

@@ -1,0 +1,119 @@
+"""The output folder of a training run: configuration, loss log, numbered checkpoints that are never half-written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from easyanimate_core.errors import RequestError
+
+
+class RunFolder:
+    """A folder with `train.json`, `loss.jsonl` and `checkpoints/step-00001000/`.
+
+    Args:
+        path: The folder.
+        config: A dataclass; kept in `train.json` and compared when the run is resumed.
+        resume: Continue from the newest checkpoint. Otherwise the folder must be new.
+
+    Raises:
+        RequestError: When the folder holds another run, or there is nothing to resume.
+    """
+
+    def __init__(self, path: Path, config: Any, *, resume: bool) -> None:
+        self.path = path
+        self._log = path / "loss.jsonl"
+        settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+        kept = path / "train.json"
+        if resume and not kept.exists():
+            raise RequestError(
+                "There is nothing to resume.", received=path, expected="the folder of an earlier run", fix="drop --resume"
+            )
+        if kept.exists() and not resume:
+            raise RequestError(
+                "The folder holds an earlier run.",
+                received=path,
+                expected="a new folder",
+                fix="add --resume to continue it, or choose another --out",
+            )
+        if resume:
+            _refuse_changes(json.loads(kept.read_text(encoding="utf-8")), settings)
+        (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        _replace_text(kept, json.dumps(settings, indent=1))
+
+    @property
+    def newest(self) -> tuple[int, Path] | None:
+        """Step and folder of the newest checkpoint."""
+        found = sorted(self.path.glob("checkpoints/step-*"))
+        found = [folder for folder in found if folder.suffix != ".tmp"]
+        return (int(found[-1].name.removeprefix("step-")), found[-1]) if found else None
+
+    def save(self, step: int, write: Callable[[Path], None], *, keep: int = 2) -> Path:
+        """Let `write` fill a temporary folder, rename it into place, and drop all but the newest `keep`."""
+        return self._finish(self.path / "checkpoints" / f"step-{step:08d}", write, keep=keep)
+
+    def save_final(self, write: Callable[[Path], None]) -> Path:
+        """The same for `weights/`, what other commands load."""
+        return self._finish(self.path / "weights", write, keep=None)
+
+    def log(self, **values: float) -> None:
+        """Append a line to the loss log."""
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def cut_log(self, step: int) -> None:
+        """Drop the lines after `step`: a run that was killed wrote them after its last checkpoint."""
+        if self._log.exists():
+            lines = self._log.read_text(encoding="utf-8").splitlines(keepends=True)
+            _replace_text(self._log, "".join(line for line in lines if _step_of(line) <= step))
+
+    def _finish(self, folder: Path, write: Callable[[Path], None], *, keep: int | None) -> Path:
+        temporary = folder.with_name(folder.name + ".tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        write(temporary)
+        old = folder.with_name(folder.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+        if keep is not None:
+            done = sorted(path for path in folder.parent.glob("step-*") if path.suffix == "")
+            for path in done[:-keep]:
+                shutil.rmtree(path)
+        return folder
+
+
+def _step_of(line: str) -> float:
+    """Step of a log line; a line that was cut off counts as too late."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):
+        return float("inf")
+
+
+def _refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """A resumed run has the settings it began with, except for how far it goes and how often it saves."""
+    free = {"max_steps", "checkpoint_every", "log_every", "out"}
+    names = (before.keys() | now.keys()) - free
+    changed = [name for name in sorted(names) if before.get(name) != now.get(name)]
+    if changed:
+        difference = "; ".join(f"{name}: {before.get(name)} -> {now.get(name)}" for name in changed)
+        raise RequestError(
+            "The settings differ from those the run began with.",
+            received=difference,
+            expected="the same settings",
+            fix="resume with the first settings, or start a new run with another --out",
+        )
+
+
+def _replace_text(path: Path, text: str) -> None:
+    """Write to a temporary name, then rename."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,20 @@
+"""What this package adds to `ea`: `ea train vae`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from easyanimate_core.hookspecs import hookimpl
+from easyanimate_core.spec import CommandSpec
+
+
+def _load() -> Callable[..., None]:
+    from easyanimate_vae.training.command import train
+
+    return train
+
+
+@hookimpl
+def ea_commands() -> Iterable[CommandSpec]:
+    """Offer the trainer."""
+    yield CommandSpec(group="train", name="vae", summary="Train the video VAE.", load=_load)

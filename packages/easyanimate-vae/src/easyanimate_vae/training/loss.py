@@ -1,0 +1,59 @@
+"""The loss of VAE training.
+
+Axes: B batch, C channels, T frames, H height, W width in pixels [-1, 1]; t, h, w the same in latents.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from jaxtyping import Float
+from torch import Tensor
+
+from easyanimate_vae.training.config import LossConfig
+
+
+def compute_loss(
+    config: LossConfig,
+    *,
+    pixels: Float[Tensor, "B 3 T H W"],
+    decoded: Float[Tensor, "B 3 T H W"],
+    posterior: DiagonalGaussianDistribution,
+    progress: float,
+) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    """Weighted sum of the parts, and each part before weighting.
+
+    Args:
+        config: The weights.
+        pixels: The clip.
+        decoded: Its reconstruction.
+        posterior: The latent distribution it was decoded from.
+        progress: How far the run is, 0 to 1.
+    """
+    error = decoded - pixels
+    parts = {
+        "l1": error.abs().mean(),
+        "mse": error.square().mean(),
+        "colour": (error - error.roll(1, dims=1)).square().mean(),
+        # KL(N(mean, var) || N(0, 1)) = (mean^2 + var - 1 - log var) / 2
+        "kl": 0.5 * (posterior.mean.square() + posterior.var - 1.0 - posterior.logvar).mean(),
+    }
+    weights = {"l1": config.l1, "mse": config.mse, "colour": config.colour, "kl": config.kl}
+    pull = config.anchor * max(0.0, 1.0 - progress / config.anchor_share) if config.anchor else 0.0
+    if pull > 0:
+        parts["anchor"] = anchor_error(pixels, posterior.mean)
+        weights["anchor"] = pull
+    total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+    return total, {name: part.detach() for name, part in parts.items()}
+
+
+def anchor_error(pixels: Float[Tensor, "B 3 T H W"], mean: Float[Tensor, "B C t h w"]) -> Float[Tensor, ""]:
+    """Squared distance of the first three latent channels from the pooled colours."""
+    pooled = F.adaptive_avg_pool3d(pixels, mean.shape[2:])
+    return F.mse_loss(mean[:, :3], pooled)
+
+
+def measure_psnr(mse: float) -> float:
+    """Peak signal to noise ratio in dB from a mean squared error on pixels in [-1, 1]."""
+    return float(10 * torch.log10(torch.tensor(4.0 / max(mse, 1e-12))))

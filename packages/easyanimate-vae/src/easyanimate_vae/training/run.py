@@ -1,0 +1,141 @@
+"""The training loop of the video VAE.
+
+Axes: B batch, T frames, H height, W width; clips are uint8 [T, H, W, 3] from the dataset and [-1, 1] in the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from jaxtyping import Float
+from torch import Tensor
+
+from easyanimate_core.errors import RequestError
+from easyanimate_core.interfaces import VideoDataset
+from easyanimate_core.run_folder import RunFolder
+from easyanimate_core.spec import Progress
+from easyanimate_vae.autoencoder import AutoencoderKLMagvit
+from easyanimate_vae.training.config import VaeTrainingConfig
+from easyanimate_vae.training.loss import compute_loss, measure_psnr
+
+
+def train_vae(
+    config: VaeTrainingConfig,
+    dataset: VideoDataset,
+    *,
+    resume: bool = False,
+    on_progress: Callable[[Progress, dict[str, float]], None] | None = None,
+) -> Path:
+    """Train a VAE and write it to `out/weights`, a folder for `AutoencoderKLMagvit.from_pretrained`.
+
+    Every batch is a function of the seed and the step, so that a resumed run sees what the undisturbed one would.
+
+    Raises:
+        RequestError: When the loss is no longer finite, or the output folder holds another run.
+    """
+    accelerator = Accelerator(mixed_precision=config.mixed_precision)
+    set_seed(config.seed)
+    folder = RunFolder(config.out, config, resume=resume)
+    model = _build_model(config)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, betas=config.betas[:2], weight_decay=config.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(config, step))
+    model, optimizer = accelerator.prepare(model, optimizer)
+    accelerator.register_for_checkpointing(schedule)
+    step = 0
+    if resume and folder.newest:
+        step, state = folder.newest
+        accelerator.load_state(str(state))
+        folder.cut_log(step)
+    while step < config.max_steps:
+        pixels = load_batch(config, dataset, step, rank=accelerator.process_index, num_ranks=accelerator.num_processes)
+        values = _take_step(config, accelerator, model, optimizer, pixels.to(accelerator.device), step)
+        schedule.step()
+        step += 1
+        if step % config.log_every == 0 or step == config.max_steps:
+            numbers = {name: float(value) for name, value in values.items()}
+            _refuse_divergence(numbers, step, folder)
+            numbers["psnr"] = measure_psnr(numbers["mse"])
+            folder.log(step=step, lr=schedule.get_last_lr()[0], **numbers)
+            if on_progress:
+                on_progress(Progress("train", step, config.max_steps), numbers)
+        if step % config.checkpoint_every == 0 or step == config.max_steps:
+            folder.save(step, lambda path: accelerator.save_state(str(path)))
+    return folder.save_final(lambda path: accelerator.unwrap_model(model).save_pretrained(path))
+
+
+def learning_rate_factor(config: VaeTrainingConfig, step: int) -> float:
+    """Warm-up, a flat part, then a linear fall to 2 %."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    flat = config.flat_share * config.max_steps
+    return 1.0 if step < flat else max(0.02, (config.max_steps - step) / max(config.max_steps - flat, 1))
+
+
+def load_batch(
+    config: VaeTrainingConfig, dataset: VideoDataset, step: int, *, rank: int = 0, num_ranks: int = 1
+) -> Float[Tensor, "B 3 T H W"]:
+    """The clips of a step, in [-1, 1]; longer clips are cut at a random place."""
+    num_clips, num_frames = config.data.batches[step % len(config.data.batches)]
+    # Drawn for all ranks alike, so that each takes its own part of one large batch.
+    rng = np.random.default_rng((config.seed, step))
+    indices = rng.integers(len(dataset), size=(num_ranks, num_clips))[rank]
+    places = rng.random((num_ranks, num_clips))[rank]
+    clips: list[np.ndarray[Any, Any]] = []
+    for index, place in zip(indices, places, strict=True):
+        frames = dataset[int(index)]["frames"]
+        start = int(place * (max(len(frames) - num_frames, 0) + 1))
+        clips.append(frames[start : start + num_frames])
+    pixels = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3)
+    # Channels last: several times faster on CPU, and what tensor cores want.
+    return pixels.to(torch.float32, memory_format=torch.channels_last_3d).div_(127.5).sub_(1.0)
+
+
+def _build_model(config: VaeTrainingConfig) -> AutoencoderKLMagvit:
+    if config.weights is not None:
+        model = AutoencoderKLMagvit.from_pretrained(config.weights)
+    else:
+        model = AutoencoderKLMagvit(**config.model)
+    return model.to(memory_format=torch.channels_last_3d).train()
+
+
+def _take_step(
+    config: VaeTrainingConfig,
+    accelerator: Accelerator,
+    model: Any,
+    optimizer: Any,
+    pixels: Float[Tensor, "B 3 T H W"],
+    step: int,
+) -> dict[str, Tensor]:
+    """One optimiser step; the values of the loss, still on the device."""
+    posterior = accelerator.unwrap_model(model).encode(pixels).latent_dist
+    decoded = accelerator.unwrap_model(model).decode(posterior.sample()).sample
+    loss, parts = compute_loss(
+        config.loss,
+        pixels=pixels,
+        decoded=decoded.float(),
+        posterior=posterior,
+        progress=step / config.max_steps,
+    )
+    accelerator.backward(loss)
+    accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return {"loss": loss.detach(), **parts}
+
+
+def _refuse_divergence(numbers: dict[str, float], step: int, folder: RunFolder) -> None:
+    if not np.isfinite(numbers["loss"]):
+        newest = folder.newest
+        raise RequestError(
+            "The loss is no longer a number.",
+            received=f"{numbers} at step {step}",
+            fix=f"lower learning_rate; the last good checkpoint is {newest[1] if newest else 'none'}",
+        )

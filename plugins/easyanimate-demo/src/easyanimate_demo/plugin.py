@@ -1,0 +1,3 @@
+"""The demo weights by name."""
+
+from __future__ import annotations
