@@ -1,0 +1,64 @@
+"""Between pixels and latents: encode and decode through a VAE that is handed in, with its scaling factor.
+
+Axes: B batch, C channels, T frames, H height, W width in pixels; t, h, w the same in latents.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers.utils.accelerate_utils import apply_forward_hook
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from easyanimate_core.shapes import PixelShape, ShapeRule
+
+    from easyanimate_dit.noise import NoiseSource, NoiseUse
+
+
+class LatentCodec:
+    """The latent arithmetic of a model version.
+
+    Args:
+        vae: Gives `encode(x).latent_dist` and `decode(z).sample`; its `config` names `scaling_factor` and
+            `latent_channels`. Offers `decode_chunks(z)` where it can decode a clip in pieces along time.
+        shapes: Which clips there are and how large their latents are.
+    """
+
+    def __init__(self, vae: Any, shapes: ShapeRule) -> None:
+        self._vae = vae
+        self.shapes = shapes
+
+    def latent_shape(self, num_videos: int, pixels: PixelShape) -> tuple[int, int, int, int, int]:
+        """[B, C, t, h, w] of the latents of clips of this size."""
+        latent = self.shapes.latent_shape(pixels)
+        return num_videos, self._vae.config.latent_channels, latent.num_frames, latent.height, latent.width
+
+    def encode(self, pixels: Tensor, noise: NoiseSource, use: NoiseUse, *, device: torch.device) -> Tensor:
+        """A sample of the posterior of pixels [B, 3, T, H, W] in [-1, 1], scaled for the transformer."""
+        vae = self._vae
+        # The hook of diffusers' model offload sits on `forward`; this brings the weights here for `encode`, too.
+        encode = apply_forward_hook(type(vae).encode)
+        posterior = encode(vae, pixels.to(device, vae.dtype)).latent_dist
+        draw = noise.draw(posterior.mean.shape, use, device=device, dtype=posterior.mean.dtype)
+        return (posterior.mean + torch.exp(0.5 * posterior.logvar) * draw) * vae.config.scaling_factor
+
+    def decode(self, latents: Tensor) -> Iterator[Tensor]:
+        """Pixels [B, 3, T, H, W] in [0, 1], piece by piece along time, each freed before the next is made."""
+        vae = self._vae
+        unscaled = latents.to(vae.dtype) / vae.config.scaling_factor
+        if hasattr(vae, "decode_chunks"):
+            chunks = apply_forward_hook(type(vae).decode_chunks)(vae, unscaled)
+        else:
+            chunks = iter((apply_forward_hook(type(vae).decode)(vae, unscaled).sample,))
+        for chunk in chunks:
+            yield chunk.clamp(-1, 1) / 2 + 0.5
+
+
+def to_uint8(pixels: Tensor) -> Tensor:
+    """Pixels [B, 3, T, H, W] in [0, 1] to uint8 [B, T, H, W, 3] on the CPU."""
+    levels = (pixels.float() * 255).round_().to(torch.uint8)
+    return levels.permute(0, 2, 3, 4, 1).contiguous().cpu()

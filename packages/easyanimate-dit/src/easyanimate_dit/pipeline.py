@@ -1,0 +1,387 @@
+"""The one sampling pipeline: prompts, pictures and clips to videos, for every model version.
+
+Axes: B videos, C channels, T frames, H height, W width in pixels; t, h, w the same in latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import BaseOutput
+from easyanimate_core.errors import RequestError
+from easyanimate_core.shapes import PixelShape
+from torch import Tensor
+
+from easyanimate_dit.conditioning import ImageConditioner, ImageConditioning, MetaSize, Picture, SizeConditioner, to_pil
+from easyanimate_dit.guidance import Branches, Guidance, RunInputs
+from easyanimate_dit.inpaint import Blend, GivenClip, Inpainter, SourceLatents, prepare_clip
+from easyanimate_dit.latent import LatentCodec, to_uint8
+from easyanimate_dit.noise import NoiseSource, NoiseUse, SeededNoise
+from easyanimate_dit.scheduler import set_timesteps, take_step
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from easyanimate_dit.text import Conditions, TextConditioner
+
+StepCallback = Callable[["EasyAnimatePipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
+
+_OUTPUT_TYPES = ("uint8", "pil", "pt", "latent")
+
+
+@dataclass(frozen=True)
+class VersionParts:
+    """What differs between model versions, as objects that know one thing each.
+
+    Args:
+        text: Prompts to the transformer's text arguments.
+        size: Sizes and tables that the transformer is told.
+        codec: Pixels to latents and back.
+        inpaint: How a clip that is given in part is kept; None for a version that cannot.
+        image: What a reference picture becomes; None for a version that takes none.
+    """
+
+    text: TextConditioner
+    size: SizeConditioner
+    codec: LatentCodec
+    inpaint: Inpainter | None = None
+    image: ImageConditioner | None = None
+
+
+@dataclass
+class EasyAnimatePipelineOutput(BaseOutput):
+    """The videos of one call.
+
+    Args:
+        frames: By `output_type`: "uint8" [B, T, H, W, 3] array, "pil" lists of pictures, "pt" [B, 3, T, H, W] in [0, 1],
+            "latent" [B, C, t, h, w] before decoding.
+    """
+
+    frames: Any
+
+
+class EasyAnimatePipeline(DiffusionPipeline):
+    """Generates videos and images; what a model version does differently is in `parts`.
+
+    Args:
+        vae: Codes pixels to latents.
+        text_encoder: First text encoder.
+        tokenizer: Its tokenizer.
+        transformer: The denoiser: `encode_condition(**conditions)` once per run, then one call per step.
+        scheduler: The sampler.
+        text_encoder_2: Second text encoder, where the version has one.
+        tokenizer_2: Its tokenizer.
+        image_encoder: Codes reference pictures, where the version takes them.
+        image_processor: Prepares pictures for it.
+        parts: How this model version conditions and codes; needed, though diffusers wants a default here.
+    """
+
+    model_cpu_offload_seq = "text_encoder->text_encoder_2->image_encoder->transformer->vae"
+    _optional_components: ClassVar = ["text_encoder_2", "tokenizer_2", "image_encoder", "image_processor"]
+    _callback_tensor_inputs: ClassVar = ["latents"]
+
+    def __init__(  # noqa: PLR0913 (diffusers reads the components from the signature)
+        self,
+        vae: Any,
+        text_encoder: Any,
+        tokenizer: Any,
+        transformer: Any,
+        scheduler: Any,
+        text_encoder_2: Any = None,
+        tokenizer_2: Any = None,
+        image_encoder: Any = None,
+        image_processor: Any = None,
+        *,
+        parts: VersionParts | None = None,
+    ) -> None:
+        super().__init__()
+        if parts is None:
+            raise TypeError("EasyAnimatePipeline needs `parts`: build it through the plugin of a model version")
+        self.register_modules(
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            transformer=transformer,
+            scheduler=scheduler,
+            text_encoder_2=text_encoder_2,
+            tokenizer_2=tokenizer_2,
+            image_encoder=image_encoder,
+            image_processor=image_processor,
+        )
+        self.parts = parts
+        self._guidance_scale = 1.0
+        self._interrupt = False
+        self._num_timesteps = 0
+        self._current_timestep: Tensor | None = None
+
+    @property
+    def guidance_scale(self) -> float:
+        """Of the call that runs; a callback may lower `_guidance_scale` to 1 to end guidance early."""
+        return self._guidance_scale
+
+    @property
+    def num_timesteps(self) -> int:
+        """Steps of the call that runs."""
+        return self._num_timesteps
+
+    @property
+    def current_timestep(self) -> Tensor | None:
+        """Of the call that runs."""
+        return self._current_timestep
+
+    @property
+    def interrupt(self) -> bool:
+        """Set `_interrupt` in a callback to skip the remaining steps."""
+        return self._interrupt
+
+    @torch.no_grad()
+    def encode_prompt(self, prompt: str | Sequence[str], num_videos_per_prompt: int = 1) -> Conditions:
+        """The transformer's text arguments for prompts; `prompt_embeds` of a call takes them.
+
+        Returns:
+            By argument name, [prompts * num_videos_per_prompt, ...]; videos of one prompt are neighbours.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        encoded = self.parts.text.encode(prompts, device=self._execution_device, dtype=self.transformer.dtype)
+        return {name: states.repeat_interleave(num_videos_per_prompt, dim=0) for name, states in encoded.items()}
+
+    @torch.no_grad()
+    def __call__(  # noqa: PLR0913 (diffusers' argument names, as its EasyAnimate pipelines have them)
+        self,
+        prompt: str | Sequence[str] | None = None,
+        num_frames: int = 72,
+        height: int = 384,
+        width: int = 672,
+        *,
+        video: Tensor | np.ndarray | None = None,
+        mask_video: Tensor | np.ndarray | None = None,
+        strength: float = 1.0,
+        clip_image: Picture | None = None,
+        clip_apply_ratio: float = 0.40,
+        num_inference_steps: int = 50,
+        guidance_scale: float = 5.0,
+        guidance_rescale: float = 0.0,
+        batched_guidance: bool = False,
+        negative_prompt: str | Sequence[str] | None = None,
+        num_videos_per_prompt: int = 1,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        noise: NoiseSource | None = None,
+        latents: Tensor | None = None,
+        prompt_embeds: Conditions | None = None,
+        negative_prompt_embeds: Conditions | None = None,
+        meta_size: MetaSize | None = None,
+        output_type: str = "uint8",
+        return_dict: bool = True,
+        callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> EasyAnimatePipelineOutput | tuple[Any]:
+        """Make videos.
+
+        Args:
+            prompt: What to show; several prompts make several videos.
+            num_frames: 1 makes an image.
+            height: In pixels.
+            width: In pixels.
+            video: A clip to start from, [1 or B, 3, T, H, W] in [0, 1] or uint8 [T, H, W, 3]; nearest-neighbour resize.
+            mask_video: What to generate of it, [1 or B, 1, T, H, W] in 0 to 255 or uint8 [T or 1, H, W]; 0 keeps.
+            strength: How much of `video` is replaced: below 1 the first timesteps are skipped.
+            clip_image: Picture that the video shall look like.
+            clip_apply_ratio: Share of the steps, the last ones, in which `clip_image` acts.
+            num_inference_steps: Denoising steps.
+            guidance_scale: 1 or less turns guidance off.
+            guidance_rescale: Weight of the rescaled guidance.
+            batched_guidance: Run both guidance branches as one batch; the same result with more memory.
+            negative_prompt: What to avoid; one for all videos or one per prompt.
+            num_videos_per_prompt: Videos per prompt.
+            generator: Seed of all randomness; one per video makes each video as its seed alone would.
+            noise: All randomness, in place of `generator`.
+            latents: Initial noise [B, C, t, h, w] of deviation 1; with it a `video` is not started from.
+            prompt_embeds: Result of `encode_prompt`, in place of `prompt`.
+            negative_prompt_embeds: The same for the negative prompt.
+            meta_size: Sizes that the model is told.
+            output_type: "uint8", "pil", "pt" or "latent"; see `EasyAnimatePipelineOutput`.
+            return_dict: Whether to return an object or a tuple.
+            callback_on_step_end: Called with pipeline, index and timestep of the step, and the tensors asked for; may
+                return new ones.
+            callback_on_step_end_tensor_inputs: Of "latents".
+
+        Raises:
+            RequestError: arguments that do not fit this model or one another.
+        """
+        _check_call(output_type, callback_on_step_end_tensor_inputs, prompt=prompt, prompt_embeds=prompt_embeds)
+        pixels = PixelShape(num_frames, height, width)
+        noise = noise or SeededNoise(generator)
+        self._guidance_scale, self._interrupt = guidance_scale, False
+
+        # 1. Text
+        positive = prompt_embeds or self.encode_prompt(prompt or "", num_videos_per_prompt)
+        num_videos = len(next(iter(positive.values())))
+        negative = None
+        if guidance_scale > 1:
+            negative = negative_prompt_embeds or self._encode_negative(negative_prompt, num_videos)
+
+        # 2. Given clip and initial latents
+        shape = self.parts.codec.latent_shape(num_videos, pixels)
+        given = None if video is None else prepare_clip(video, mask_video, pixels)
+        if given is not None and self.parts.inpaint is None:
+            raise RequestError("This model cannot start from a video.", fix="leave the video out")
+        timesteps = set_timesteps(self.scheduler, num_inference_steps, strength)
+        self._num_timesteps = len(timesteps)
+        starts_from_clip = given is not None and strength < 1 and latents is None
+        source = self._prepare_source(given, shape, noise, latents=latents, needs_clip=starts_from_clip)
+        if starts_from_clip:
+            started = self.scheduler.add_noise(source.clip.expand_as(source.noise), source.noise, timesteps[:1])
+        else:
+            started = source.noise * self.scheduler.init_noise_sigma
+
+        # 3. Everything that stays the same over the steps
+        extra = self._encode_sizes(pixels, meta_size or MetaSize(), num_videos)
+        image = self._encode_image(clip_image, num_videos)
+        run_inputs = self._prepare_run_inputs(given, shape, noise)
+        without = {"positive": positive | extra | image.absent}
+        if negative is not None:
+            without["negative"] = negative | extra | image.absent
+        early = self._prepare_branches(without, run_inputs, batched=batched_guidance)
+        late = early
+        if clip_image is not None:
+            late = self._prepare_branches(
+                without | {"positive": positive | extra | image.present}, run_inputs, batched=batched_guidance
+            )
+        first_late = len(timesteps) * (1 - clip_apply_ratio)
+
+        # 4. Denoise
+        def predict(step: int, latents: Tensor, timestep: Tensor) -> Tensor:
+            guidance = Guidance(self._guidance_scale, guidance_rescale, batched_guidance)
+            return (early if step < first_late else late).predict(latents, timestep, guidance)
+
+        blend = self.parts.inpaint.make_blend(given, source, self.scheduler) if self.parts.inpaint else None
+        result = self._denoise(
+            started, timesteps, predict=predict, noise=noise, blend=blend, callback=callback_on_step_end
+        )
+
+        # 5. Decode
+        frames = result if output_type == "latent" else self._decode(result, output_type)
+        self.maybe_free_model_hooks()
+        return EasyAnimatePipelineOutput(frames=frames) if return_dict else (frames,)
+
+    def _encode_negative(self, negative_prompt: str | Sequence[str] | None, num_videos: int) -> Conditions:
+        """Encode each negative prompt once, for all videos of its prompt."""
+        prompts = (
+            [negative_prompt or ""] if not negative_prompt or isinstance(negative_prompt, str) else negative_prompt
+        )
+        if num_videos % len(prompts):
+            raise RequestError(
+                "The number of negative prompts does not fit.",
+                received=f"{len(prompts)} negative prompts for {num_videos} videos",
+                expected="one, or one per prompt",
+            )
+        return self.encode_prompt(prompts, num_videos // len(prompts))
+
+    def _prepare_source(
+        self,
+        given: GivenClip | None,
+        shape: Sequence[int],
+        noise: NoiseSource,
+        *,
+        latents: Tensor | None,
+        needs_clip: bool,
+    ) -> SourceLatents:
+        """Encode the given clip where somebody needs it, and draw the initial noise."""
+        device, dtype = self._execution_device, self.transformer.dtype
+        if latents is None:
+            latents = noise.draw(shape, NoiseUse.INITIAL, device=device, dtype=dtype)
+        elif tuple(latents.shape) != tuple(shape):
+            raise RequestError("The initial latents do not fit.", received=list(latents.shape), expected=list(shape))
+        clip = None
+        if given is not None and (needs_clip or self.parts.inpaint.needs_source):
+            clip = self.parts.codec.encode(given.pixels, noise, NoiseUse.SOURCE, device=device).to(dtype)
+        return SourceLatents(clip, latents.to(device, dtype))
+
+    def _encode_sizes(self, pixels: PixelShape, meta: MetaSize, num_videos: int) -> Conditions:
+        return self.parts.size.encode(
+            pixels, meta, num_videos=num_videos, device=self._execution_device, dtype=self.transformer.dtype
+        )
+
+    def _encode_image(self, picture: Picture | None, num_videos: int) -> ImageConditioning:
+        if self.parts.image is not None:
+            return self.parts.image.encode(
+                picture, num_videos=num_videos, device=self._execution_device, dtype=self.transformer.dtype
+            )
+        if picture is not None:
+            raise RequestError("This model takes no reference image.", fix="leave clip_image out")
+        return ImageConditioning({}, {})
+
+    def _prepare_run_inputs(self, given: GivenClip | None, shape: Sequence[int], noise: NoiseSource) -> RunInputs:
+        """Arguments of every forward pass."""
+        device, dtype = self._execution_device, self.transformer.dtype
+        shared = self.parts.size.make_tables(*shape[-2:], device=device)
+        per_video: Conditions = {}
+        if self.parts.inpaint is not None:
+            encoded = self.parts.inpaint.condition(given, shape, self.parts.codec, noise, device=device)
+            per_video = {name: value.to(dtype) for name, value in encoded.items()}
+        return RunInputs(per_video, shared)
+
+    def _prepare_branches(self, prompts: dict[str, Conditions], inputs: RunInputs, *, batched: bool) -> Branches:
+        """Encode the conditions of each guidance branch once."""
+        encode = self.transformer.encode_condition
+        conditions = {"cond": encode(**prompts["positive"])}
+        if "negative" in prompts and batched:
+            positive, negative = prompts["positive"], prompts["negative"]
+            conditions["cond_uncond"] = encode(**{k: torch.cat([negative[k], positive[k]]) for k in positive})
+        elif "negative" in prompts:
+            conditions["uncond"] = encode(**prompts["negative"])
+        return Branches(self.transformer, conditions, inputs)
+
+    def _denoise(  # noqa: PLR0913 (the loop's parts)
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        *,
+        predict: Callable[[int, Tensor, Tensor], Tensor],
+        noise: NoiseSource,
+        blend: Blend | None,
+        callback: StepCallback | None,
+    ) -> Tensor:
+        """Take all steps. The host never waits for the device: samplers compute on CPU scalars, the model on its own."""
+        model_timesteps = timesteps.to(latents.device, latents.dtype)
+        with self.progress_bar(total=len(timesteps)) as bar:
+            for step, timestep in enumerate(timesteps):
+                if self._interrupt:
+                    break
+                self._current_timestep = timestep
+                scaled = self.scheduler.scale_model_input(latents, timestep)
+                prediction = predict(step, scaled, model_timesteps[step])
+                latents = take_step(self.scheduler, prediction, timestep, latents, noise)
+                if blend is not None:
+                    latents = blend(latents, timesteps[step + 1] if step + 1 < len(timesteps) else None)
+                if callback is not None:
+                    latents = (callback(self, step, timestep, {"latents": latents}) or {}).get("latents", latents)
+                bar.update()
+        self._current_timestep = None
+        return latents
+
+    def _decode(self, latents: Tensor, output_type: str) -> Any:
+        """Decode piece by piece, so that a whole clip in floats never stands on the host unless it was asked for."""
+        pieces = self.parts.codec.decode(latents)
+        if output_type == "pt":
+            return torch.cat(list(pieces), dim=2).float()
+        frames = torch.cat([to_uint8(piece) for piece in pieces], dim=1).numpy()
+        return [[to_pil(frame) for frame in clip] for clip in frames] if output_type == "pil" else frames
+
+
+def _check_call(output_type: str, tensor_inputs: Sequence[str], *, prompt: Any, prompt_embeds: Any) -> None:
+    """Refuse arguments that contradict one another."""
+    if output_type not in _OUTPUT_TYPES:
+        raise RequestError("There is no such output type.", received=output_type, expected=", ".join(_OUTPUT_TYPES))
+    if set(tensor_inputs) - {"latents"}:
+        raise RequestError("A callback gets the latents only.", received=list(tensor_inputs), expected="latents")
+    if (prompt is None) == (prompt_embeds is None):
+        raise RequestError(
+            "A call needs a prompt or its embeddings.",
+            received="both" if prompt is not None else "neither",
+            expected="either prompt or prompt_embeds",
+        )

@@ -1,0 +1,53 @@
+"""The samplers by name. Torch-free: the scheduler classes are imported when one is made."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from easyanimate_core.errors import RequestError, near_misses
+from easyanimate_core.spec import SchedulerSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+def _from_config(module: str, class_name: str) -> Callable[[Mapping[str, Any]], Any]:
+    def create(config: Mapping[str, Any]) -> Any:
+        # The configuration may name another class (the official one says DDPMScheduler): all samplers share its fields.
+        return getattr(importlib.import_module(module), class_name).from_config(dict(config))
+
+    return create
+
+
+SAMPLERS: tuple[SchedulerSpec, ...] = (
+    SchedulerSpec(
+        name="euler", summary="Euler; the original's choice", create=_from_config("diffusers", "EulerDiscreteScheduler")
+    ),
+    SchedulerSpec(
+        name="euler_a",
+        summary="Euler ancestral: fresh noise at every step",
+        create=_from_config("easyanimate_dit.scheduler", "EulerAncestralScheduler"),
+    ),
+    SchedulerSpec(
+        name="dpm++",
+        summary="DPM-Solver++, second order: good with few steps",
+        create=_from_config("diffusers", "DPMSolverMultistepScheduler"),
+    ),
+    SchedulerSpec(name="pndm", summary="Pseudo linear multistep", create=_from_config("diffusers", "PNDMScheduler")),
+    SchedulerSpec(name="ddim", summary="DDIM without noise", create=_from_config("diffusers", "DDIMScheduler")),
+)
+
+
+def make_scheduler(name: str, config: Mapping[str, Any], samplers: Iterable[SchedulerSpec] = SAMPLERS) -> Any:
+    """Make the sampler called `name` from a scheduler configuration.
+
+    Raises:
+        RequestError: no sampler has this name.
+    """
+    known = {spec.name: spec for spec in samplers}
+    if name not in known:
+        raise RequestError(
+            "There is no such sampler.", received=name, expected=", ".join(known), fix=near_misses(name, known)
+        )
+    return known[name].create(config)

@@ -1,0 +1,83 @@
+"""Prompts to text states: one branch per text encoder.
+
+Axes: B prompts, L tokens, D width of the states of one encoder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Conditions = dict[str, Tensor]
+"""Arguments of the transformer by name."""
+
+_REREAD_TOKENS = 140
+"""Longer token rows are cut to this many, written out as text, and read again: the original's way."""
+
+
+@dataclass(frozen=True)
+class TextBranch:
+    """One text encoder and the names that the transformer knows its states by.
+
+    Args:
+        tokenizer: Of transformers.
+        encoder: Called with ids and mask, gives states as `last_hidden_state`.
+        length: Number of tokens that every prompt is padded or cut to.
+        states: The transformer's argument for the states [B, L, D].
+        mask: The transformer's argument for the mask [B, L], 1 where a token is real.
+    """
+
+    tokenizer: Any
+    encoder: Any
+    length: int
+    states: str
+    mask: str
+
+    def tokenize(self, prompts: Sequence[str]) -> Any:
+        """Token ids and mask [B, L].
+
+        Rows longer than 140 pass through text once more, so that about 140 tokens of a prompt count, and characters
+        that the tokenizer does not know are lost or altered: checkpoints are used with this, training is without.
+        """
+        tokens = self._tokenize(prompts)
+        if tokens.input_ids.shape[1] > _REREAD_TOKENS:
+            texts = self.tokenizer.batch_decode(tokens.input_ids[:, :_REREAD_TOKENS], skip_special_tokens=True)
+            tokens = self._tokenize(texts)
+        return tokens
+
+    def encode(self, prompts: Sequence[str], *, device: torch.device, dtype: torch.dtype) -> Conditions:
+        """The states and the mask by the transformer's argument names."""
+        tokens = self.tokenize(prompts).to(device)
+        mask = tokens.attention_mask
+        states = self.encoder(tokens.input_ids, attention_mask=mask).last_hidden_state
+        return {self.states: states.to(dtype), self.mask: mask}
+
+    def _tokenize(self, prompts: Sequence[str]) -> Any:
+        return self.tokenizer(
+            list(prompts),
+            padding="max_length",
+            max_length=self.length,
+            truncation=True,
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+
+
+@dataclass(frozen=True)
+class TextConditioner:
+    """All text encoders of a model."""
+
+    branches: tuple[TextBranch, ...]
+
+    def encode(self, prompts: Sequence[str], *, device: torch.device, dtype: torch.dtype) -> Conditions:
+        """The text arguments of the transformer for these prompts, in order."""
+        conditions: Conditions = {}
+        for branch in self.branches:
+            conditions |= branch.encode(prompts, device=device, dtype=dtype)
+        return conditions
