@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Generator[Path]:
     """Give a temporary path beside `path` to write to; it takes the name `path` when the block ends without an error.
 
     The folder is made when missing. After an error (Ctrl-C included) the temporary file is gone and an older `path`

@@ -1,6 +1,7 @@
 """Every hook that a plugin can implement, on one screen.
 
-A plugin is a module named by an entry point of the group `easyanimate`; its hooks return iterables of frozen dataclasses.
+A plugin is a module named by an entry point of the group `easyanimate`.
+Its hooks return iterables of frozen dataclasses.
 """
 
 from __future__ import annotations

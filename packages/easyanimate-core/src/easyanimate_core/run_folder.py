@@ -31,7 +31,10 @@ class RunFolder:
         kept = path / "train.json"
         if resume and not kept.exists():
             raise RequestError(
-                "There is nothing to resume.", received=path, expected="the folder of an earlier run", fix="drop --resume"
+                "There is nothing to resume.",
+                received=path,
+                expected="the folder of an earlier run",
+                fix="drop --resume",
             )
         if kept.exists() and not resume:
             raise RequestError(

@@ -65,7 +65,7 @@ class Video:
     def __post_init__(self) -> None:
         """Refuse anything but uint8 [T, H, W, 3] with at least one frame."""
         shape = tuple(self.frames.shape)
-        if str(self.frames.dtype) != "uint8" or len(shape) != 4 or shape[3] != 3 or 0 in shape:
+        if str(self.frames.dtype) != "uint8" or shape[3:] != (3,) or 0 in shape:
             raise RequestError(
                 "A video is an array of pixels.",
                 received=f"{self.frames.dtype} {list(shape)}",
@@ -130,6 +130,11 @@ class VideoRequest:
             raise RequestError("Strength is out of range.", received=self.strength, expected="above 0, up to 1")
         if not 0 <= self.seed < 2**63:
             raise RequestError("The seed is out of range.", received=self.seed, expected="0 to 2**63 - 1")
+        self._check_sources()
+        self._check_segments()
+
+    def _check_sources(self) -> None:
+        """Images, video, mask and strength have to fit one another."""
         if self.end_image is not None and not self.start_images:
             raise RequestError(
                 "An end image needs a start image.",
@@ -151,19 +156,23 @@ class VideoRequest:
                 received=self.strength,
                 fix="add --video FILE, or drop --strength",
             )
+
+    def _check_segments(self) -> None:
+        """A long video has both lengths, and the overlap is the shorter."""
         if (self.segment_frames is None) != (self.overlap_frames is None):
             raise RequestError(
                 "A long video needs the length of a segment and of the overlap.",
                 received="only one of them",
                 fix="give both --segment and --overlap, or neither",
             )
-        if self.segment_frames is not None and self.overlap_frames is not None:
-            if not 0 < self.overlap_frames < self.segment_frames:
-                raise RequestError(
-                    "The overlap must be shorter than the segment.",
-                    received=f"segment {self.segment_frames}, overlap {self.overlap_frames}",
-                    expected="0 < overlap < segment",
-                )
+        if self.segment_frames is None or self.overlap_frames is None:
+            return
+        if not 0 < self.overlap_frames < self.segment_frames:
+            raise RequestError(
+                "The overlap must be shorter than the segment.",
+                received=f"segment {self.segment_frames}, overlap {self.overlap_frames}",
+                expected="0 < overlap < segment",
+            )
 
     @property
     def task(self) -> Task:

@@ -3,12 +3,14 @@
 Axes: T frames, H height, W width, 3 red, green, blue.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# PyAV and NumPy leave some of their types open.
+
 from __future__ import annotations
 
 import json
 from contextlib import contextmanager
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from easyanimate_core.atomic import atomic_path
@@ -16,7 +18,8 @@ from easyanimate_core.errors import MediaError
 from easyanimate_core.spec import Video
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
@@ -160,7 +163,7 @@ def _read_pyav(container: InputContainer, stream: VideoStream, path: Path, max_f
     frames: list[Pixels] = []
     times: list[float] = []
     for frame in container.decode(stream):
-        times.append(frame.time if frame.time is not None else len(times) / fps)
+        times.append(len(times) / fps if frame.pts is None else frame.time)
         frames.append(_upright(frame))
         if max_frames is not None and len(frames) >= max_frames and (times[-1] - times[0]) * fps >= max_frames - 1.5:
             break
@@ -216,7 +219,7 @@ def _check_decord(container: InputContainer, stream: VideoStream, path: Path) ->
 
 def _read_decord(path: Path, max_frames: int | None) -> Video:
     try:
-        from decord import VideoReader  # pyright: ignore
+        from decord import VideoReader  # pyright: ignore[reportMissingImports, reportMissingTypeStubs]
     except ImportError as error:
         raise MediaError(
             "The reader decord is not installed.",
@@ -248,9 +251,7 @@ def _encode(path: Path, video: Video, metadata: Mapping[str, str], crf: int) -> 
         for index in range(num_frames):
             pixels = np.pad(video.frames[index], even[1:], mode="edge")
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame = frame.reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-            )
+            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
             frame.pts, frame.time_base = index, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -263,29 +264,29 @@ def _open(path: Path) -> InputContainer:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _reading(path: Path) -> Generator[None]:
     """Turn what goes wrong while reading into `MediaError`."""
-    import av
+    from av.error import FFmpegError
 
     if not path.is_file():
         raise MediaError("There is no such file.", received=path, expected="a video or image file")
     try:
         yield
-    except (av.FFmpegError, OSError, ValueError, SyntaxError) as error:
+    except (FFmpegError, OSError, ValueError, SyntaxError) as error:
         raise MediaError(
             f"The file cannot be read: {_reason(error)}", received=path, expected="a video or image that is whole"
         ) from error
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[Path]:
+def _writing(path: Path) -> Generator[Path]:
     """Give a temporary path that becomes `path`; turn what goes wrong into `MediaError`."""
-    import av
+    from av.error import FFmpegError
 
     try:
         with atomic_path(path) as part:
             yield part
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except (FFmpegError, OSError, ValueError) as error:
         raise MediaError(
             f"The file cannot be written: {_reason(error)}",
             received=path,

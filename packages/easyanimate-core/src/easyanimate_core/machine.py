@@ -1,0 +1,198 @@
+"""What this machine has and can take: processors, memory, disk space, graphics cards, the user's cache folder."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from easyanimate_core.errors import EasyAnimateError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """One device that can compute.
+
+    Args:
+        name: As `--device` takes it: "cuda:0", "mps", "cpu".
+        model: What it is called.
+        memory_bytes: All of its memory.
+        free_bytes: What is free of it now.
+        dtypes: Number formats that it computes in, the best for inference first.
+    """
+
+    name: str
+    model: str
+    memory_bytes: int
+    free_bytes: int
+    dtypes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Facts of this machine, sizes in bytes.
+
+    Args:
+        system: Operating system and architecture.
+        python: Version of the running Python.
+        num_cpus: Processors that this process may use.
+        memory_bytes: Main memory, or the limit of the container.
+        free_memory_bytes: What is free of it now.
+        torch: Version of PyTorch, None when it is not installed.
+        devices: Where models can run, the best first; empty without PyTorch.
+    """
+
+    system: str
+    python: str
+    num_cpus: int
+    memory_bytes: int
+    free_memory_bytes: int
+    torch: str | None
+    devices: tuple[Device, ...]
+
+
+def read_machine() -> Machine:
+    """Gather the facts; imports PyTorch when it is installed, which takes seconds."""
+    total, free = _main_memory()
+    torch_version, devices = _torch_facts(total, free)
+    return Machine(
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        num_cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_bytes=total,
+        free_memory_bytes=free,
+        torch=torch_version,
+        devices=devices,
+    )
+
+
+def peak_memory() -> int:
+    """The most main memory that this process has held at a time, in bytes."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kibibytes
+
+
+def free_memory() -> int:
+    """Main memory that this process can still take, in bytes; a container's limit counts."""
+    return _main_memory()[1]
+
+
+def free_disk_space(folder: Path) -> int:
+    """Bytes free where `folder` is or would be made."""
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def check_disk_space(folder: Path, needed_bytes: int) -> None:
+    """Raise `EasyAnimateError` unless `folder`, which need not exist yet, has room for `needed_bytes`."""
+    free = free_disk_space(folder)
+    if free < needed_bytes:
+        raise EasyAnimateError(
+            f"The disk of {folder} has not enough space.",
+            received=f"{format_bytes(free)} free",
+            expected=f"at least {format_bytes(needed_bytes)}",
+            fix="make space, or choose another folder",
+        )
+
+
+def check_writable(folder: Path) -> None:
+    """Raise `EasyAnimateError` unless files can be made in `folder`, which need not exist yet; leaves nothing."""
+    try:
+        with tempfile.TemporaryFile(dir=_existing(folder)):
+            pass
+    except OSError as error:
+        raise EasyAnimateError(
+            f"Nothing can be written to {folder}: {error.strerror}",
+            received=folder,
+            expected="a folder that you may write to",
+            fix="choose another folder: --output",
+        ) from error
+
+
+def user_cache_folder() -> Path:
+    """Folder for what can be made again, by the custom of the operating system; may not exist yet."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "easyanimate"
+
+
+def format_bytes(count: float) -> str:
+    """A size for people, in powers of 1000: "1.7 GB"."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if abs(count) < 1000:  # noqa: PLR2004 (the step between units)
+            return f"{count:.0f} bytes" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def _existing(folder: Path) -> Path:
+    """The nearest folder above that exists."""
+    folder = folder.absolute()
+    return next(place for place in (folder, *folder.parents) if place.is_dir())
+
+
+def _main_memory() -> tuple[int, int]:
+    """Total and free main memory; the limit of a Linux container takes precedence."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    total, free = int(memory.total), int(memory.available)
+    limit, used = _read_number("memory.max"), _read_number("memory.current")
+    if limit is None or limit >= total:
+        return total, free
+    return limit, min(free, max(limit - (used or 0), 0))
+
+
+def _read_number(name: str) -> int | None:
+    """A number from the control group of this process (version 2); None where there is none, or no limit."""
+    try:
+        text = Path("/sys/fs/cgroup", name).read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def _torch_facts(total: int, free: int) -> tuple[str | None, tuple[Device, ...]]:
+    if importlib.util.find_spec("torch") is None:
+        return None, ()
+    try:
+        torch: Any = importlib.import_module("torch")
+    except (ImportError, OSError) as error:  # a broken installation is a fact, too
+        return f"broken: {error}", ()
+    devices: list[Device] = []
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            card = torch.cuda.get_device_properties(index)
+            # From compute capability 8.0 on bfloat16 is native; before, PyTorch only emulates it.
+            native = card.major >= 8  # noqa: PLR2004
+            devices.append(
+                Device(
+                    name=f"cuda:{index}",
+                    model=str(card.name),
+                    memory_bytes=int(card.total_memory),
+                    free_bytes=int(torch.cuda.mem_get_info(index)[0]),
+                    dtypes=("bfloat16", "float16", "float32") if native else ("float16", "float32"),
+                )
+            )
+    if torch.backends.mps.is_available():
+        dtypes = ("float16", "bfloat16", "float32")
+        devices.append(Device(name="mps", model="Apple GPU", memory_bytes=total, free_bytes=free, dtypes=dtypes))
+    model = platform.processor() or platform.machine()
+    cpu = Device(name="cpu", model=model, memory_bytes=total, free_bytes=free, dtypes=("float32", "bfloat16"))
+    return str(torch.__version__), (*devices, cpu)
