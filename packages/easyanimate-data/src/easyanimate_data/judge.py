@@ -8,12 +8,15 @@ from __future__ import annotations
 import colorsys
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from easyanimate_data.caption import DIRECTIONS, Combination
 from easyanimate_data.shapes import COLOUR_VALUES, Floats, Frames
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SHAPE_FEATURES = {
     "circle": (0.785, 0.6875, 0.98, 0.6875),
@@ -26,6 +29,8 @@ FARTHEST_SHAPE = 0.35
 """Largest root mean square difference of features that still counts as a shape."""
 LEAST_CONTRAST = 60.0
 """Least distance in RGB (0 to 255) between shape and ground."""
+HALF = 0.5
+"""Coverage at the edge of a shape; also how near the frame's border a whole shape comes, in pixels."""
 LEAST_AREA = 0.01
 """Least share of the frame that a shape covers."""
 LEAST_PRESENCE = 0.75
@@ -62,7 +67,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Sight:
-    """The shape in one frame: its colour [3], features [4], centre (x, y) in shares of the frame, and if it is whole."""
+    """The shape in one frame: its colour [3], features [4], centre (x, y) in shares of the frame, whether whole."""
 
     colour: Floats
     features: Floats
@@ -155,8 +160,7 @@ def _look(frame: Floats) -> _Sight | None:
     y = float(inside.sum(axis=1) @ (np.arange(height)[rows] + 0.5)) / area
     thirds = _third_widths(inside.sum(axis=1), top - rows.start, bottom - rows.start)
     features = np.array([area / (bottom - top), *thirds], dtype=np.float32) / (right - left)
-    margin = 0.5
-    whole = min(left, top) >= margin and right <= width - margin and bottom <= height - margin
+    whole = min(left, top) >= HALF and right <= width - HALF and bottom <= height - HALF
     return _Sight(ground + offset, features, (x / width, y / height), whole)
 
 
@@ -177,15 +181,15 @@ def _bounding_box(coverage: Floats) -> tuple[float, float, float, float] | None:
 
 def _half_crossings(profile: Floats) -> tuple[float, float] | None:
     """Where a profile first and last passes one half, in pixels from the start; the ends where it never falls."""
-    above = np.flatnonzero(profile >= 0.5)
+    above = np.flatnonzero(profile >= HALF)
     if not len(above):
         return None
     first, last = int(above[0]), int(above[-1])
     start, end = 0.0, float(len(profile))
     if first > 0:
-        start = first + 0.5 - (profile[first] - 0.5) / (profile[first] - profile[first - 1])
+        start = first + 0.5 - (profile[first] - HALF) / (profile[first] - profile[first - 1])
     if last < len(profile) - 1:
-        end = last + 0.5 + (profile[last] - 0.5) / (profile[last] - profile[last + 1])
+        end = last + 0.5 + (profile[last] - HALF) / (profile[last] - profile[last + 1])
     return float(start), float(end)
 
 

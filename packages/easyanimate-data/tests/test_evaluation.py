@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+from easyanimate_core import Defaults, Video
+from easyanimate_data.caption import canonical_caption
+from easyanimate_data.evaluation import (
+    ShapesTask,
+    describe_misses,
+    format_table,
+    list_trials,
+    measure_psnr,
+    run_trials,
+    summarise,
+)
+from easyanimate_data.shapes import COMBINATIONS, HELD_OUT, render_clip
+
+DEFAULTS = Defaults(height=64, width=64, num_frames=8, fps=8, num_inference_steps=3, guidance_scale=2.0)
+BY_CAPTION = {canonical_caption(one, language): one for one in COMBINATIONS for language in ("en", "zh")}
+
+
+def draw(request):
+    """A perfect model, which takes the given frames over."""
+    clip = render_clip(
+        BY_CAPTION[request.prompt], rng=np.random.default_rng(request.seed), num_frames=request.num_frames
+    )
+    if request.start_images:
+        clip[0] = request.start_images[0]
+    if request.end_image is not None:
+        clip[-1] = request.end_image
+    return Video(clip, request.fps)
+
+
+def draw_red_only(request):
+    return draw(type(request)(**{**vars(request), "prompt": request.prompt.replace("green", "red")}))
+
+
+def test_trials_ask_for_everything_with_seeds_of_their_own():
+    trials = list_trials(("en", "zh"), 2)
+    assert len(trials) == 2 * 2 * 72
+    assert len({(trial.combination, trial.language, trial.seed) for trial in trials}) == len(trials)
+    assert len({trial.seed for trial in trials}) == 2 * 72
+    assert sum(trial.held_out for trial in trials) == 2 * 2 * len(HELD_OUT)
+
+
+def test_requests_take_the_defaults():
+    seen = []
+
+    def keep(request):
+        seen.append(request)
+        return draw(request)
+
+    run_trials(keep, list_trials(("zh",), 1)[:1], task=ShapesTask.TEXT, defaults=DEFAULTS)
+    (request,) = seen
+    assert request.prompt == canonical_caption(COMBINATIONS[0], "zh")
+    assert (request.num_frames, request.height, request.width, request.fps) == (8, 64, 64, 8)
+    assert (request.num_inference_steps, request.guidance_scale, request.sampler) == (3, 2.0, "euler")
+
+
+def test_perfect_model_gets_full_marks():
+    outcomes = run_trials(draw, list_trials(("en", "zh"), 1), task=ShapesTask.TEXT, defaults=DEFAULTS)
+    rows = summarise(outcomes, ShapesTask.TEXT)
+    assert [(row["combinations"], row["language"], row["clips"]) for row in rows] == [
+        ("trained", "en", 65),
+        ("trained", "zh", 65),
+        ("held out", "en", 7),
+        ("held out", "zh", 7),
+    ]
+    assert all(row[name] == 1 for row in rows for name in ("colour", "shape", "direction", "all"))
+    assert describe_misses(outcomes) == []
+
+
+def test_mistakes_are_counted_and_named():
+    outcomes = run_trials(draw_red_only, list_trials(("en",), 1), task=ShapesTask.TEXT, defaults=DEFAULTS)
+    trained, held_out = summarise(outcomes, ShapesTask.TEXT)
+    assert trained["colour"] == trained["all"] == pytest.approx(55 / 65)
+    assert held_out["colour"] == pytest.approx(5 / 7)
+    assert trained["shape"] == trained["direction"] == 1
+    misses = describe_misses(outcomes)
+    assert len(misses) == 12
+    assert "a green circle moves to the left, seed 4: red circle left" in misses
+    table = format_table([trained, held_out]).splitlines()
+    assert table[0].split() == ["combinations", "language", "clips", "colour", "shape", "direction", "all"]
+    assert "84.6 %" in table[1]
+    assert outcomes[4].to_json()["found"] == ["circle", "red", "left"]
+
+
+@pytest.mark.parametrize(("task", "ends"), [(ShapesTask.IMAGE, 1), (ShapesTask.START_END, 2)])
+def test_given_images_are_compared_with_the_ends(task, ends):
+    trials = list_trials(("en",), 1)[::10]
+    outcomes = run_trials(draw, trials, task=task, defaults=DEFAULTS)
+    assert all(outcome.psnrs == (100.0,) * ends for outcome in outcomes)
+    assert summarise(outcomes, task)[0]["near"] == 1
+
+    def darken_last(request):
+        video = draw(request)
+        frames = video.frames.copy()
+        frames[-1] //= 2
+        return Video(frames, video.fps)
+
+    row = summarise(run_trials(darken_last, trials, task=task, defaults=DEFAULTS), task)[0]
+    assert row["start dB"] == 100
+    assert row["near"] == (1 if ends == 1 else 0)
+
+
+def test_psnr():
+    black = np.zeros((4, 4, 3), dtype=np.uint8)
+    assert measure_psnr(black, black + 255) == pytest.approx(0)
+    assert measure_psnr(black, black + 10) == pytest.approx(28.13, abs=0.01)
+    assert measure_psnr(black, black) == 100
