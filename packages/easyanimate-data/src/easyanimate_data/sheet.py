@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from easyanimate_data.shapes import Frames
 
 GROUND = (24, 24, 28)
+LINE = (90, 90, 100)
 INK = (225, 225, 225)
 TITLE_HEIGHT = 20
 GAP = 8
 
 
 def contact_sheet(
-    videos: Sequence[Frames], titles: Sequence[str], *, num_columns: int = 3, num_frames: int = 5
+    videos: Sequence[Frames], titles: Sequence[str], *, num_columns: int = 4, num_frames: int = 5
 ) -> Frames:
     """Lay clips out on one picture.
 
@@ -55,6 +56,6 @@ def contact_sheet(
 def _strip(video: Frames, num_frames: int) -> Frames:
     """Frames side by side, evenly chosen: [H, n (W + 2) - 2, 3]."""
     chosen = np.linspace(0, len(video) - 1, min(num_frames, len(video))).round().astype(int)
-    line = np.full((video.shape[1], 2, 3), GROUND, dtype=np.uint8)
+    line = np.full((video.shape[1], 2, 3), LINE, dtype=np.uint8)
     parts = [part for index in chosen for part in (line, video[index])]
     return np.concatenate(parts[1:], axis=1)
