@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from easyanimate_dit import HunyuanTransformer3DModel
+from jaxtyping import install_import_hook
 from safetensors import safe_open
+
+# Every shape annotation of the transformer is checked while the tests run.
+_CHECKED = ("hunyuan", "attention", "embedding", "normalization", "rotary")
+with install_import_hook([f"easyanimate_dit.{name}" for name in _CHECKED], "beartype.beartype"):
+    from easyanimate_dit.hunyuan import HunyuanTransformer3DModel
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -59,7 +64,7 @@ def golden():
     return get
 
 
-@pytest.fixture(autouse=True)
-def _no_grad():
+@pytest.fixture
+def no_grad():
     with torch.no_grad():
         yield

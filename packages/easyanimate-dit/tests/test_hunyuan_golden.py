@@ -7,6 +7,8 @@ import pytest
 import torch
 from easyanimate_dit import HunyuanTransformer3DModel
 
+pytestmark = pytest.mark.usefixtures("no_grad")
+
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.stem for path in GOLDEN.glob("transformer_*.safetensors") if "bf16" not in path.stem)
 

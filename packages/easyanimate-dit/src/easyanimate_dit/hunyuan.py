@@ -9,15 +9,16 @@ column), C inner width, M text tokens, Q CLIP query tokens, D1/D2 width of the B
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from diffusers import CacheMixin, ConfigMixin, ModelMixin
+from diffusers import CacheMixin, ConfigMixin
 from diffusers.configuration_utils import register_to_config
-from diffusers.loaders import FromOriginalModelMixin, PeftAdapterMixin
+from diffusers.loaders import PeftAdapterMixin
 from easyanimate_core.errors import EasyAnimateError
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from easyanimate_dit.attention import HunyuanAttention
+from easyanimate_dit.checkpoint import StrictModelMixin
 from easyanimate_dit.diffusers_private import (
     AttentionMixin,
     ContextParallelInput,
@@ -161,9 +162,7 @@ class HunyuanDiTBlock(nn.Module):
 register_transformer_block(HunyuanDiTBlock)
 
 
-class HunyuanTransformer3DModel(
-    ModelMixin, ConfigMixin, PeftAdapterMixin, FromOriginalModelMixin, CacheMixin, AttentionMixin
-):
+class HunyuanTransformer3DModel(StrictModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin, AttentionMixin):
     """The denoiser of EasyAnimate V4; class name, config fields, arguments and weights are those of the original.
 
     A model whose `in_channels` times 2 differs from `out_channels` is an inpainting model (InP): it also takes
@@ -398,7 +397,8 @@ class HunyuanTransformer3DModel(
         hidden_states = self.pos_embed(hidden_states)
         rotary_emb, frame_index = None, torch.arange(num_frames, device=hidden_states.device)
         if image_rotary_emb is not None:
-            *rotary_emb, frame_index = self.token_position(image_rotary_emb, num_frames)
+            cos, sin, frame_index = self.token_position(image_rotary_emb, num_frames)
+            rotary_emb = cos, sin
 
         # 3. Blocks
         hidden_states = self._run_blocks(

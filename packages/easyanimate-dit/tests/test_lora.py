@@ -1,0 +1,179 @@
+"""LoRA files change exactly what the original changes, and a file that does not fit is an error."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from easyanimate_core.errors import WeightsError
+from easyanimate_dit import HunyuanTransformer3DModel
+from easyanimate_dit.lora import attach_lora, list_targets, merge_lora, name_original, parse_lora, read_lora
+from safetensors import safe_open
+from safetensors.torch import save_file
+from transformers import BertConfig, BertModel
+
+GOLDEN = Path(__file__).parent / "golden"
+pytestmark = pytest.mark.usefixtures("no_grad")
+
+
+class MergeCase:
+    """The golden LoRA merge: two components with weights, the LoRA file, and what changed."""
+
+    def __init__(self) -> None:
+        with safe_open(GOLDEN / "lora_merge.safetensors", "pt") as file:
+            self.metadata = file.metadata()
+            self.tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        self.lora_tensors = self.take("inputs/lora/")
+        self.lora = parse_lora(self.lora_tensors, source="golden")
+        self.multiplier = json.loads(self.metadata["call"])["multiplier"]
+        config = json.loads(self.metadata["config"])
+        self.transformer = HunyuanTransformer3DModel.from_config(config["transformer"]).eval()
+        self.transformer.load_state_dict(self.take("weights/transformer/"))
+        self.text_encoder = BertModel(BertConfig(**config["text_encoder"])).eval()
+        self.text_encoder.load_state_dict(self.take("weights/text_encoder/"), strict=False)
+        self.inputs = self.take("inputs/")
+        for key in self.lora_tensors:
+            del self.inputs[f"lora/{key}"]
+        self.inputs["image_rotary_emb"] = (
+            self.inputs.pop("image_rotary_emb_cos"),
+            self.inputs.pop("image_rotary_emb_sin"),
+        )
+
+    def take(self, prefix: str) -> dict:
+        return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+
+    def predict(self) -> torch.Tensor:
+        return self.transformer(**self.inputs).sample
+
+
+@pytest.fixture
+def case():
+    return MergeCase()
+
+
+def assert_close(actual, expected):
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("component", ["transformer", "text_encoder"])
+def test_merge_changes_what_the_original_changes(case, component):
+    model = getattr(case, component)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    changed = case.take(f"outputs/merged/{component}/")
+    assert merge_lora(case.lora, component, model, weight=case.multiplier) == len(changed)
+    for key, value in model.state_dict().items():
+        assert_close(value, changed.get(key, before[key]))
+
+
+def test_merged_transformer_predicts_what_the_original_predicts(case):
+    assert_close(case.predict(), case.tensors["outputs/sample_before_merge"])
+    merge_lora(case.lora, "transformer", case.transformer, weight=case.multiplier)
+    assert_close(case.predict(), case.tensors["outputs/sample_after_merge"])
+    merge_lora(case.lora, "transformer", case.transformer, weight=-case.multiplier)
+    assert_close(case.predict(), case.tensors["outputs/sample_before_merge"])
+
+
+def test_attached_adapter_predicts_the_same_and_can_be_switched(case):
+    count = attach_lora(case.lora, "transformer", case.transformer, adapter_name="style", weight=case.multiplier)
+    assert count == len(case.take("outputs/merged/transformer/"))
+    assert_close(case.predict(), case.tensors["outputs/sample_after_merge"])
+    case.transformer.disable_adapters()
+    assert_close(case.predict(), case.tensors["outputs/sample_before_merge"])
+    case.transformer.enable_adapters()
+    case.transformer.set_adapters("style", case.multiplier)
+    assert_close(case.predict(), case.tensors["outputs/sample_after_merge"])
+
+
+def test_adapter_saved_in_pefts_format_is_read_back(case, tmp_path):
+    attach_lora(case.lora, "transformer", case.transformer)
+    case.transformer.save_lora_adapter(tmp_path)
+    again = read_lora(tmp_path / "pytorch_lora_weights.safetensors")
+    fresh = MergeCase()
+    assert merge_lora(again, "transformer", fresh.transformer, weight=case.multiplier) == 79
+    assert_close(fresh.predict(), case.tensors["outputs/sample_after_merge"])
+
+
+def test_layers_of_different_rank_and_alpha_are_attached_exactly(case):
+    tensors = dict(case.lora_tensors)
+    name = "lora_unet__blocks_3_attn1_to_q"
+    tensors[f"{name}.lora_down.weight"] = torch.randn(2, 8)
+    tensors[f"{name}.lora_up.weight"] = torch.randn(8, 2)
+    tensors[f"{name}.alpha"] = torch.tensor(3.0)
+    lora = parse_lora(tensors, source="mixed")
+    attach_lora(lora, "transformer", case.transformer)
+    attached = case.predict()
+    fresh = MergeCase()
+    merge_lora(lora, "transformer", fresh.transformer)
+    torch.testing.assert_close(attached, fresh.predict(), atol=1e-4, rtol=1e-4)
+
+
+def test_text_encoder_takes_an_adapter(case):
+    ids = torch.arange(6)[None]
+    attach_lora(case.lora, "text_encoder", case.text_encoder, weight=case.multiplier)
+    attached = case.text_encoder(ids).last_hidden_state
+    fresh = MergeCase()
+    merge_lora(case.lora, "text_encoder", fresh.text_encoder, weight=case.multiplier)
+    assert_close(attached, fresh.text_encoder(ids).last_hidden_state)
+
+
+def test_missing_alpha_means_factor_one(case):
+    tensors = {key: value for key, value in case.lora_tensors.items() if not key.endswith(".alpha")}
+    merge_lora(parse_lora(tensors, source="no alpha"), "transformer", case.transformer)
+    down, up = (case.lora_tensors[f"lora_unet__proj_out.lora_{part}.weight"] for part in ("down", "up"))
+    expected = case.tensors["weights/transformer/proj_out.weight"] + up @ down
+    assert_close(case.transformer.proj_out.weight, expected)
+
+
+def test_names_are_those_of_the_official_files():
+    expected = set(json.loads((GOLDEN / "v4_lora_names.json").read_text()))
+    config = json.loads((GOLDEN / "v4_transformer_inp.json").read_text())["config"]
+    with torch.device("meta"):
+        transformer = HunyuanTransformer3DModel.from_config(config)
+        text_encoder = BertModel(BertConfig(hidden_size=64, num_hidden_layers=24, num_attention_heads=2))
+    names = {name_original("transformer", path) for path in list_targets(transformer)}
+    names |= {name_original("text_encoder", path) for path in list_targets(text_encoder)}
+    assert names == expected
+
+
+def test_a_file_of_another_version_names_it(case):
+    lora = parse_lora(
+        {
+            "lora_unet__transformer_blocks_0_attn1_to_q.lora_down.weight": torch.zeros(4, 8),
+            "lora_unet__transformer_blocks_0_attn1_to_q.lora_up.weight": torch.zeros(8, 4),
+        },
+        source="old.safetensors",
+    )
+    with pytest.raises(WeightsError, match=r"1 of 1 LoRA layers.*(?s:.*)V1 to V3"):
+        merge_lora(lora, "transformer", case.transformer)
+
+
+def test_an_unknown_name_gets_near_misses(case):
+    tensors = {key.replace("proj_out", "proj_outt"): value for key, value in case.lora_tensors.items()}
+    with pytest.raises(WeightsError, match=r"did you mean proj_out"):
+        attach_lora(parse_lora(tensors, source="odd"), "transformer", case.transformer)
+
+
+def test_another_shape_is_an_error_and_changes_nothing(case):
+    before = case.transformer.blocks[0].attn1.to_q.weight.clone()
+    tensors = case.lora_tensors | {"lora_unet__proj_out.lora_down.weight": torch.zeros(4, 9)}
+    with pytest.raises(WeightsError, match="another shape"):
+        merge_lora(parse_lora(tensors, source="wide"), "transformer", case.transformer)
+    assert torch.equal(before, case.transformer.blocks[0].attn1.to_q.weight)
+
+
+def test_a_file_without_the_component_is_an_error(case):
+    tensors = {key: value for key, value in case.lora_tensors.items() if key.startswith("lora_te")}
+    with pytest.raises(WeightsError, match="no layer for the transformer"):
+        merge_lora(parse_lora(tensors, source="text only"), "transformer", case.transformer)
+
+
+def test_files_that_are_no_lora_are_errors(tmp_path):
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(WeightsError, match="cannot be read"):
+        read_lora(path)
+    save_file({"blocks.0.weight": torch.zeros(1)}, path)
+    with pytest.raises(WeightsError, match="not a LoRA file"):
+        read_lora(path)
+    save_file({"lora_unet__proj_out.lora_up.weight": torch.zeros(1)}, path)
+    with pytest.raises(WeightsError, match="incomplete"):
+        read_lora(path)
