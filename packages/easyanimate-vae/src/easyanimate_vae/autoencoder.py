@@ -124,7 +124,10 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
         size = config.mini_batch_decoder
         if config.cache_compression_vae:
             mode: TemporalMode = Symmetric() if z.shape[2] == 1 else Cached()
-            chunks = [self.decoder(chunk, mode) for chunk in _chunks(z, size)]
+            chunks = []
+            for chunk in _chunks(z, size):
+                chunks.append(self.decoder(chunk, mode))
+                mode = mode.following() if isinstance(mode, Cached) else mode
         elif config.slice_compression_vae:
             chunks = self._decode_with_neighbours(z)
         else:

@@ -14,6 +14,22 @@ from torch import Tensor, nn
 from easyanimate_vae.temporal import TemporalMode
 
 
+class Convolution(nn.Conv3d):
+    """Convolution over a chunk that its `TemporalMode` has padded in time."""
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, padded: Float[Tensor, "B C U H W"], mode: TemporalMode
+    ) -> Float[Tensor, "B D V X Y"]:
+        """Convolve, with the mode's frames of zeros on each side."""
+        _, high, wide = self.padding
+        return F.conv3d(padded, self.weight, self.bias, self.stride, (mode.zero_frames, int(high), int(wide)))
+
+
+def convolution(in_channels: int, out_channels: int) -> Convolution:
+    """3x3x3 convolution that pads one zero pixel in space; a `TemporalMode` pads it in time."""
+    return Convolution(in_channels, out_channels, 3, padding=(0, 1, 1))
+
+
 class GroupNorm(nn.GroupNorm):
     """Group norm over (T, H, W), or over (H, W) of each frame when `per_frame`."""
 
@@ -30,11 +46,6 @@ class GroupNorm(nn.GroupNorm):
         return super().forward(x).view(batch, frames, channels, height, width).transpose(1, 2)
 
 
-def convolution(in_channels: int, out_channels: int) -> nn.Conv3d:
-    """3x3x3 convolution that pads one zero pixel in space; a `TemporalMode` pads it in time."""
-    return nn.Conv3d(in_channels, out_channels, 3, padding=(0, 1, 1))
-
-
 class ResidualBlock3D(nn.Module):
     """Norm, SiLU, convolution, twice, added to the input (1x1x1 convolved where the widths differ)."""
 
@@ -48,9 +59,14 @@ class ResidualBlock3D(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D T H W"]:
         """Same frames and size, `out_channels` wide."""
-        hidden = mode.convolve(self.conv1, F.silu(self.norm1(x)))
-        hidden = mode.convolve(self.conv2, F.silu(self.norm2(hidden)))
-        return self.shortcut(x) + hidden
+        # One name for all steps: each tensor is freed as soon as the next exists.
+        hidden = self.norm1(x)
+        hidden = mode.pad(self.conv1, hidden, silu=True)
+        hidden = self.conv1(hidden, mode)
+        hidden = self.norm2(hidden)
+        hidden = mode.pad(self.conv2, hidden, silu=True)
+        hidden = self.conv2(hidden, mode)
+        return hidden.add_(self.shortcut(x))
 
 
 class Attention3D(nn.Module):
@@ -85,11 +101,11 @@ class Downsampler3D(nn.Module):
 
     def __init__(self, channels: int, *, temporal_stride: int) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(channels, channels, 3, stride=(temporal_stride, 2, 2))
+        self.conv = Convolution(channels, channels, 3, stride=(temporal_stride, 2, 2))
 
     def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B C U V X"]:
         """Zero pad one column right and one row below, then convolve."""
-        return mode.convolve(self.conv, F.pad(x, (0, 1, 0, 1)))
+        return self.conv(F.pad(mode.pad(self.conv, x), (0, 1, 0, 1)), mode)
 
 
 class Upsampler3D(nn.Module):
@@ -102,8 +118,10 @@ class Upsampler3D(nn.Module):
         self.interpolation = interpolation
 
     def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B C U V X"]:
-        """Space first, time last, so that the convolution sees few frames."""
-        x = mode.convolve(self.conv, F.interpolate(x, scale_factor=(1.0, 2.0, 2.0), mode="nearest"))
+        """Space first, time last, so that the convolution sees few frames; padded while still small."""
+        x = mode.pad(self.conv, x)
+        x = F.interpolate(x, scale_factor=(1.0, 2.0, 2.0), mode="nearest")
+        x = self.conv(x, mode)
         return mode.double(x, interpolation=self.interpolation) if self.temporal else x
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -109,11 +108,13 @@ class Encoder(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
         """Code one chunk."""
-        x = mode.convolve(self.conv_in, x)
+        x = self.conv_in(mode.pad(self.conv_in, x), mode)
         for block in self.down_blocks:
             x = block(x, mode)
         x = self.mid_block(x, mode)
-        return mode.convolve(self.conv_out, F.silu(self.conv_norm_out(x)))
+        x = self.conv_norm_out(x)
+        x = mode.pad(self.conv_out, x, silu=True)
+        return self.conv_out(x, mode)
 
 
 class Decoder(nn.Module):
@@ -143,13 +144,15 @@ class Decoder(nn.Module):
 
     def open(self, z: Float[Tensor, "B C t h w"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
         """Input convolution and mid block."""
-        return self.mid_block(mode.convolve(self.conv_in, z), mode)
+        return self.mid_block(self.conv_in(mode.pad(self.conv_in, z), mode), mode)
 
     def grow(self, x: Float[Tensor, "B D t h w"], mode: TemporalMode) -> Float[Tensor, "B 3 T H W"]:
         """Up blocks and output convolution."""
         for block in self.up_blocks:
             x = block(x, mode)
-        return mode.convolve(self.conv_out, F.silu(self.conv_norm_out(x)))
+        x = self.conv_norm_out(x)
+        x = mode.pad(self.conv_out, x, silu=True)
+        return self.conv_out(x, mode)
 
     def forward(self, z: Float[Tensor, "B C t h w"], mode: TemporalMode) -> Float[Tensor, "B 3 T H W"]:
         """Decode one chunk."""

@@ -1,6 +1,6 @@
 """How convolutions and upsampling treat the ends of a chunk in time: four modes, chosen per call, held by no module.
 
-Axes: B batch, C channels, T frames (or latent frames), H height, W width.
+Axes: B batch, C channels, T frames (or latent frames) of a chunk, U the same padded or doubled, H height, W width.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from torch import Tensor, nn
 class TemporalMode(Protocol):
     """Pads a convolution's input in time and doubles the frame rate, each in its own way."""
 
-    def convolve(self, conv: nn.Conv3d, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D U V X"]:
-        """Apply a convolution whose temporal kernel is 3 and whose spatial padding is its own."""
+    zero_frames: int
+    """frames of zeros that the convolution itself adds on each side"""
+
+    def pad(self, conv: nn.Module, x: Float[Tensor, "B C T H W"], *, silu: bool = False) -> Float[Tensor, "B C U H W"]:
+        """The frames a 3-frame convolution wants in front of `x`, and `x`, after SiLU if asked (`x` may be overwritten)."""
         ...
 
     def double(self, x: Float[Tensor, "B C T H W"], *, interpolation: str) -> Float[Tensor, "B C U H W"]:
@@ -28,10 +31,12 @@ class TemporalMode(Protocol):
 class Symmetric:
     """One zero frame on each side; a frame that comes alone is not doubled (slice VAE of V3, encoder of V4)."""
 
-    def convolve(self, conv: nn.Conv3d, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D U V X"]:
-        """Let the convolution pad by itself: no copy of its input."""
-        _, high, wide = conv.padding
-        return F.conv3d(x, conv.weight, conv.bias, conv.stride, (1, high, wide))
+    zero_frames = 1
+
+    def pad(self, conv: nn.Module, x: Float[Tensor, "B C T H W"], *, silu: bool = False) -> Float[Tensor, "B C U H W"]:
+        """Nothing: the convolution pads by itself, so that its input need not be copied."""
+        del conv
+        return F.silu(x, inplace=not torch.is_grad_enabled()) if silu else x
 
     def double(self, x: Float[Tensor, "B C T H W"], *, interpolation: str) -> Float[Tensor, "B C U H W"]:
         """Double every frame, unless there is only one."""
@@ -41,10 +46,12 @@ class Symmetric:
 class Causal:
     """Two copies of the first frame in front; the first frame is not doubled (MagViT VAE of V2)."""
 
-    def convolve(self, conv: nn.Conv3d, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D U V X"]:
-        """Put the copies in front and convolve."""
-        first = x[:, :, :1]
-        return _convolve_padded(conv, torch.cat([first, first, x], dim=2))
+    zero_frames = 0
+
+    def pad(self, conv: nn.Module, x: Float[Tensor, "B C T H W"], *, silu: bool = False) -> Float[Tensor, "B C U H W"]:
+        """Put the copies in front."""
+        del conv
+        return _put_in_front(None, x, silu=silu)
 
     def double(self, x: Float[Tensor, "B C T H W"], *, interpolation: str) -> Float[Tensor, "B C U H W"]:
         """Double all frames but the first."""
@@ -54,24 +61,30 @@ class Causal:
 
 
 class Cached:
-    """Like `Causal`, but later chunks continue from the last two frames of the chunk before (decoder of V4).
+    """Like `Causal`, but a chunk continues from the last two frames of the chunk before (decoder of V4).
 
-    One object serves one clip (or one tile of it), chunk after chunk, and is dropped with it: the remembered frames live
-    here, in small tensors of their own, so nothing outlives the call and no convolution's whole input stays in memory.
+    One object serves one chunk of one clip (or of one tile of it): `following` gives the next chunk's, and dropping it
+    frees everything. So a chunk can be computed again (gradient checkpointing) after later chunks have been.
     """
 
-    def __init__(self) -> None:
-        self._remembered: dict[nn.Conv3d, Tensor] = {}
+    zero_frames = 0
 
-    def convolve(self, conv: nn.Conv3d, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D U V X"]:
-        """Put the remembered frames (at first: copies of the first frame) in front, remember the last two, convolve."""
-        before = self._remembered.get(conv)
-        if before is None:
-            before = x[:, :, :1].expand(-1, -1, 2, -1, -1)
-        padded = torch.cat([before, x], dim=2)
+    def __init__(self, before: dict[nn.Module, Tensor] | None = None) -> None:
+        self._before = before or {}
+        self._after: dict[nn.Module, Tensor] = {}
+
+    def following(self) -> Cached:
+        """The mode of the next chunk."""
+        return Cached(self._after)
+
+    def pad(self, conv: nn.Module, x: Float[Tensor, "B C T H W"], *, silu: bool = False) -> Float[Tensor, "B C U H W"]:
+        """Put the remembered frames (first chunk: copies of the first frame) in front and remember the last two."""
+        # Without gradients nobody asks again, so what has been used need not stay.
+        before = self._before.get(conv) if torch.is_grad_enabled() else self._before.pop(conv, None)
+        padded = _put_in_front(before, x, silu=silu)
         # A clone: a view would keep the whole padded input alive until the next chunk.
-        self._remembered[conv] = padded[:, :, -2:].clone()
-        return _convolve_padded(conv, padded)
+        self._after[conv] = padded[:, :, -2:].clone()
+        return padded
 
     def double(self, x: Float[Tensor, "B C T H W"], *, interpolation: str) -> Float[Tensor, "B C U H W"]:
         """Double every frame."""
@@ -82,13 +95,27 @@ def double_frames(x: Float[Tensor, "B C T H W"], interpolation: str) -> Float[Te
     """Twice as many frames: "nearest" repeats each, "linear" interpolates with half-pixel centres inside the chunk."""
     if interpolation == "nearest":
         return x.repeat_interleave(2, dim=2)
+    batch, channels, frames, height, width = x.shape
+    doubled = x.new_empty((batch, channels, 2 * frames, height, width))
     # The two new frames of a frame lie a quarter of a frame before and after it; the ends repeat.
-    before = torch.cat([x[:, :, :1], x[:, :, :-1]], dim=2)
-    after = torch.cat([x[:, :, 1:], x[:, :, -1:]], dim=2)
-    pairs = torch.stack([torch.lerp(x, before, 0.25), torch.lerp(x, after, 0.25)], dim=3)
-    return pairs.flatten(2, 3)
+    doubled[:, :, 0] = x[:, :, 0]
+    doubled[:, :, -1] = x[:, :, -1]
+    doubled[:, :, 2::2] = torch.lerp(x[:, :, 1:], x[:, :, :-1], 0.25)
+    doubled[:, :, 1:-1:2] = torch.lerp(x[:, :, :-1], x[:, :, 1:], 0.25)
+    return doubled
 
 
-def _convolve_padded(conv: nn.Conv3d, padded: Tensor) -> Tensor:
-    _, high, wide = conv.padding
-    return F.conv3d(padded, conv.weight, conv.bias, conv.stride, (0, high, wide))
+def _put_in_front(before: Tensor | None, x: Tensor, *, silu: bool) -> Tensor:
+    """`before` (or two copies of the first frame) and `x`, along time; SiLU acts on `x`, not on given frames."""
+    if torch.is_grad_enabled():
+        x = F.silu(x) if silu else x
+        return torch.cat([x[:, :, :1].expand(-1, -1, 2, -1, -1) if before is None else before, x], dim=2)
+    batch, channels, frames, height, width = x.shape
+    padded = x.new_empty((batch, channels, frames + 2, height, width))
+    own = padded[:, :, 2:]
+    if silu:
+        torch.ops.aten.silu.out(x, out=own)  # one pass over memory instead of two
+    else:
+        own.copy_(x)
+    padded[:, :, :2] = own[:, :, :1] if before is None else before
+    return padded
