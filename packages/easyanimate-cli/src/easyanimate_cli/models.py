@@ -1,0 +1,64 @@
+"""`ea models`: what can be run, with which tasks, sizes, defaults and weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from easyanimate_core.download import local_folder
+from easyanimate_core.registry import load_plugins
+
+from easyanimate_cli.table import open_console, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from easyanimate_core.spec import ModelSpec, WeightsSource
+
+
+def list_models() -> None:
+    """List the models that are installed."""
+    plugins = load_plugins()
+    models = plugins.models()
+    if models:
+        rows = [_row(spec, plugins.weights(key)) for key, spec in models.items()]
+        print_table(rows, header=("KEY", "SUMMARY", "TASKS", "SIZE", "WEIGHTS"))
+    else:
+        open_console().print("No model is installed. The newest one: pip install easyanimate-v4")
+    if plugins.broken:
+        open_console(error=True).print("Some plugins are broken: ea plugins")
+
+
+def show_model(key: Annotated[str, typer.Argument(help="Key of the model; `ea models` lists them.")]) -> None:
+    """Show everything about one model."""
+    plugins = load_plugins()
+    spec = plugins.model(key)
+    default, rule = spec.defaults, spec.shapes
+    rows = [("key", spec.key), ("summary", spec.summary), ("tasks", ", ".join(spec.tasks))]
+    if rule is not None:
+        image = "1 (an image), or " if rule.image else ""
+        rows += [
+            ("sizes", f"multiples of {rule.size_multiple} up to {rule.max_size}"),
+            ("frames", f"{image}multiples of {rule.chunk_frames} up to {rule.max_frames}"),
+        ]
+    rows += [
+        ("defaults", f"--size {default.height}x{default.width} --frames {default.num_frames} --fps {default.fps}"),
+        ("", f"--steps {default.num_inference_steps} --guidance {default.guidance_scale} --sampler {default.sampler}"),
+        ("samplers", ", ".join((*spec.samplers, *plugins.schedulers())) if spec.samplers else "any"),
+    ]
+    for source in plugins.weights(key).values():
+        where = f"in {local_folder(source)}" if is_here(source) else f"not here: ea weights pull {key} {source.name}"
+        rows.append(("weights", f"{source.name}: {source.summary} ({source.licence}), {where}"))
+    print_table(rows)
+
+
+def is_here(source: WeightsSource) -> bool:
+    """Whether the folder of the weights exists; `ea weights list` looks into it."""
+    return local_folder(source).is_dir()
+
+
+def _row(spec: ModelSpec, sources: Mapping[str, WeightsSource]) -> tuple[str, ...]:
+    default = spec.defaults
+    size = f"{default.height}x{default.width}, {default.num_frames} frames"
+    weights = [name if is_here(source) else f"{name} (not here)" for name, source in sources.items()]
+    return spec.key, spec.summary, ", ".join(spec.tasks), size, ", ".join(weights) or "none needed"

@@ -1,0 +1,108 @@
+"""`ea rerun`: makes a file again from its manifest, and says whether the result is the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from easyanimate_core.errors import EasyAnimateError, WeightsError
+from easyanimate_core.manifest import Manifest, WeightsRecord, package_versions, read_manifest
+from easyanimate_core.spec import LoadOptions, LoraFile, VideoRequest
+from easyanimate_core.video import read_image, read_video
+from easyanimate_core.weights import FoundWeights, hash_weights
+
+from easyanimate_cli.clip import Clip, check_request, free_path, read_sources
+from easyanimate_cli.session import Session
+from easyanimate_cli.table import open_console
+
+
+def rerun(
+    file: Annotated[Path, typer.Argument(help="An mp4 or PNG file as `ea run` wrote it.")],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write.", show_default="FILE-rerun beside FILE")
+    ] = None,
+) -> None:
+    """Make a file again, bit for bit: the same request, weights and input files."""
+    manifest = read_manifest(file)
+    console = open_console(error=True)
+    paths = [(item.role, item.check()) for item in manifest.inputs if item.role != "lora"]
+    loras = tuple(LoraFile(item.check(), item.weight or 1.0) for item in manifest.files("lora"))
+    session = Session.open(
+        manifest.model,
+        _where(manifest.weights),
+        LoadOptions(dtype=manifest.dtype, device=manifest.device, loras=loras),
+    )
+    _check_weights(session.found, manifest.weights)
+    target = output or file.parent
+    if target.is_dir():
+        target /= f"{file.stem}-rerun"
+    inputs = tuple(item for item in manifest.inputs if item.role != "lora")
+    clip = Clip(
+        _read_request(manifest, paths),
+        inputs,
+        free_path(target.with_name(target.name.removesuffix(file.suffix) + file.suffix)),
+    )
+    check_request(session.spec, clip.request, more_samplers=session.more_samplers)
+    for line in _differences(manifest):
+        console.print(line, markup=False)
+    [made] = session.make([clip])
+    same = _read_frames(made) == _read_frames(file)
+    console.print("Identical to the first file." if same else f"The frames differ from those of {file}.", markup=False)
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """What two files are compared by."""
+
+    shape: tuple[int, ...]
+    content: bytes
+
+
+def _read_frames(path: Path) -> _Frames:
+    frames: Any = read_image(path) if path.suffix == ".png" else read_video(path).frames
+    return _Frames(tuple(frames.shape), frames.tobytes())
+
+
+def _where(record: WeightsRecord) -> str:
+    """What to give as `--weights`: the folder of the first run while it is there, else the name."""
+    if record.folder is None:
+        return "auto"
+    return record.folder if Path(record.folder).is_dir() else record.name
+
+
+def _check_weights(found: FoundWeights, record: WeightsRecord) -> None:
+    hashes = hash_weights(found.folder) if found.folder else {}
+    changed = sorted(name for name in {*hashes, *record.hashes} if hashes.get(name) != record.hashes.get(name))
+    if changed:
+        raise WeightsError(
+            "The weights are not those of the first run.",
+            received=f"{found.folder}: {', '.join(changed[:5])}{' and others' if len(changed) > 5 else ''} differ",  # noqa: PLR2004
+            expected=f"the weights {record.name} with the hashes that `ea info FILE --json` shows",
+            fix="put the old weights back, or make a new file with ea run",
+        )
+
+
+def _read_request(manifest: Manifest, paths: list[tuple[str, Path]]) -> VideoRequest:
+    values: dict[str, Any] = dict(manifest.request)
+    try:
+        return VideoRequest(**values, **read_sources(paths, values["num_frames"]))
+    except (TypeError, KeyError) as error:
+        raise EasyAnimateError(
+            "The request of this file is of another version.",
+            received=", ".join(values),
+            fix=f"install easyanimate-core {manifest.packages.get('easyanimate-core')}, which made it",
+        ) from error
+
+
+def _differences(manifest: Manifest) -> list[str]:
+    """Versions that have changed since the first run: the result may differ in its last bits."""
+    now = package_versions()
+    changed = [
+        f"{name} was {then}, is {now.get(name, 'not installed')}"
+        for name, then in manifest.packages.items()
+        if now.get(name) != then
+    ]
+    return [f"Other versions than at the first run: {', '.join(changed)}."] if changed else []

@@ -1,0 +1,127 @@
+"""One model with its weights, opened once and used for any number of clips."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import typer
+from easyanimate_core.manifest import InputFile, Manifest, WeightsRecord, describe_request
+from easyanimate_core.registry import load_plugins
+from easyanimate_core.video import write_image, write_video
+from easyanimate_core.weights import FoundWeights, hash_weights, read_defaults, resolve_weights
+
+from easyanimate_cli.clip import Clip, check_outputs, plan_clips
+from easyanimate_cli.memory import check_memory, describe_peak, explain_load, explain_run, explaining_memory
+from easyanimate_cli.progress import PhaseDisplay
+from easyanimate_cli.table import open_console, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from easyanimate_core.interfaces import VideoPipeline
+    from easyanimate_core.spec import LoadOptions, ModelSpec, Video, VideoRequest
+
+    from easyanimate_cli.options import ClipOptions
+
+
+@dataclass(frozen=True)
+class Session:
+    """A model, its weights and how to load it; nothing is loaded yet.
+
+    Args:
+        spec: The model.
+        found: Its weights.
+        options: How to load it.
+        more_samplers: Samplers that plugins add to those of the model.
+    """
+
+    spec: ModelSpec
+    found: FoundWeights
+    options: LoadOptions
+    more_samplers: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, model: str, weights: str, options: LoadOptions) -> Self:
+        """Find the model and its weights and check that they are whole; says so when weights were chosen.
+
+        Args:
+            model: Key of the model.
+            weights: As `--weights` takes it.
+            options: How to load; the folder of the weights is filled in.
+        """
+        plugins = load_plugins()
+        spec = plugins.model(model)
+        found = resolve_weights(weights, model_key=model, sources=plugins.weights(model), check=spec.check_weights)
+        if found.note:
+            open_console(error=True).print(found.note, markup=False)
+        return cls(spec, found, replace(options, weights=found.folder), tuple(plugins.schedulers()))
+
+    def plan(self, asked: Iterable[ClipOptions]) -> list[Clip]:
+        """Fill in the defaults of the weights and check everything that does not need the model."""
+        folder = self.found.folder
+        defaults = read_defaults(folder, self.spec.defaults) if folder else self.spec.defaults
+        return plan_clips(self.spec, defaults, asked, more_samplers=self.more_samplers)
+
+    def make(self, clips: Sequence[Clip]) -> list[Path]:
+        """Load the model once, make the clips, write them with their manifests, and print a closing table."""
+        check_outputs(clips)
+        check_memory(self.options)
+        record = self._record_weights()
+        loras = tuple(InputFile.read("lora", lora.path, weight=lora.weight) for lora in self.options.loras)
+        rows: list[tuple[str, str, str]] = []
+        console = open_console(error=True)
+        with PhaseDisplay(console) as display:
+            pipeline = None
+            for number, clip in enumerate(clips, start=1):
+                count = f"{number}/{len(clips)} " if len(clips) > 1 else ""
+                display.begin(f"{count}{clip.request.task}, seed {clip.request.seed}: {clip.request.prompt}")
+                pipeline = pipeline or self._load(display)
+                video = self._generate(pipeline, clip.request, display)
+                manifest = self._describe(clip, record, pipeline, display.seconds)
+                with display.phase("write"):
+                    _write(clip.output, video, replace(manifest, inputs=(*clip.inputs, *loras)))
+                seconds = ", ".join(f"{phase} {spent:.1f}" for phase, spent in display.seconds.items())
+                rows.append((str(clip.output), seconds, describe_peak()))
+                if not sys.stdout.isatty():
+                    typer.echo(clip.output)
+        print_table(rows, header=("FILE", "SECONDS", "PEAK MEMORY"), console=console)
+        return [clip.output for clip in clips]
+
+    def _load(self, display: PhaseDisplay) -> VideoPipeline:
+        with display.phase("load"), explaining_memory(explain_load(self.options)):
+            return self.spec.load(self.options)
+
+    def _generate(self, pipeline: VideoPipeline, request: VideoRequest, display: PhaseDisplay) -> Video:
+        with explaining_memory(explain_run(request, self.spec.shapes, self.options)):
+            return pipeline(replace(request, on_progress=display.show))
+
+    def _record_weights(self) -> WeightsRecord:
+        folder = self.found.folder
+        if folder is None:
+            return WeightsRecord(name=self.found.name)
+        return WeightsRecord(name=self.found.name, folder=str(folder.resolve()), hashes=hash_weights(folder))
+
+    def _describe(
+        self, clip: Clip, record: WeightsRecord, pipeline: VideoPipeline, seconds: dict[str, float]
+    ) -> Manifest:
+        # A pipeline that knows where and in which numbers it runs says so, as those of diffusers do.
+        device: Any = getattr(pipeline, "device", None) or self.options.device or "cpu"
+        dtype: Any = getattr(pipeline, "dtype", None) or self.options.dtype or "float32"
+        return Manifest(
+            model=self.spec.key,
+            weights=record,
+            request=describe_request(clip.request),
+            device=str(device),
+            dtype=str(dtype).removeprefix("torch."),
+            timings=dict(seconds),
+        )
+
+
+def _write(path: Path, video: Video, manifest: Manifest) -> None:
+    if path.suffix == ".png":
+        write_image(path, video.frames[0], manifest=manifest.to_json())
+    else:
+        write_video(path, video, manifest=manifest.to_json())
