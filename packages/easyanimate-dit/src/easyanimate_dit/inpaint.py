@@ -1,7 +1,7 @@
 """Clips that are given in part: what is kept and what is generated.
 
-Axes: B videos, C channels, T frames, H height, W width in pixels; t, h, w the same in latents. A mask is 1 where the clip
-is generated and 0 where it is kept.
+Axes: B videos, C channels, T frames, H height, W width in pixels; t, h, w the same in latents. A mask is 1 where the
+clip is generated and 0 where it is kept.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from easyanimate_core.errors import RequestError
 from easyanimate_core.shapes import PixelShape
+from easyanimate_core.spec import Progress
 from torch import Tensor
 
 from easyanimate_dit.conditioning import ImageConditioner, ImageConditioning, MetaSize, Picture, SizeConditioner, to_pil
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from easyanimate_dit.text import Conditions, TextConditioner
 
+ReportProgress = Callable[[Progress], None]
 StepCallback = Callable[["EasyAnimatePipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 
 _OUTPUT_TYPES = ("uint8", "pil", "pt", "latent")
@@ -57,8 +59,8 @@ class EasyAnimatePipelineOutput(BaseOutput):
     """The videos of one call.
 
     Args:
-        frames: By `output_type`: "uint8" [B, T, H, W, 3] array, "pil" lists of pictures, "pt" [B, 3, T, H, W] in [0, 1],
-            "latent" [B, C, t, h, w] before decoding.
+        frames: By `output_type`: "uint8" [B, T, H, W, 3] array, "pil" lists of pictures, "pt" [B, 3, T, H, W] in
+            [0, 1], "latent" [B, C, t, h, w] before decoding.
     """
 
     frames: Any
@@ -84,7 +86,7 @@ class EasyAnimatePipeline(DiffusionPipeline):
     _optional_components: ClassVar = ["text_encoder_2", "tokenizer_2", "image_encoder", "image_processor"]
     _callback_tensor_inputs: ClassVar = ["latents"]
 
-    def __init__(  # noqa: PLR0913 (diffusers reads the components from the signature)
+    def __init__(  # noqa: PLR0913, PLR0917 (diffusers reads the components from the signature)
         self,
         vae: Any,
         text_encoder: Any,
@@ -178,6 +180,7 @@ class EasyAnimatePipeline(DiffusionPipeline):
         return_dict: bool = True,
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        on_progress: ReportProgress | None = None,
     ) -> EasyAnimatePipelineOutput | tuple[Any]:
         """Make videos.
 
@@ -208,6 +211,7 @@ class EasyAnimatePipeline(DiffusionPipeline):
             callback_on_step_end: Called with pipeline, index and timestep of the step, and the tensors asked for; may
                 return new ones.
             callback_on_step_end_tensor_inputs: Of "latents".
+            on_progress: Told of every piece of work: phases "text", "encode", "denoise" (steps), "decode" (frames).
 
         Raises:
             RequestError: arguments that do not fit this model or one another.
@@ -215,16 +219,21 @@ class EasyAnimatePipeline(DiffusionPipeline):
         _check_call(output_type, callback_on_step_end_tensor_inputs, prompt=prompt, prompt_embeds=prompt_embeds)
         pixels = PixelShape(num_frames, height, width)
         noise = noise or SeededNoise(generator)
+        report = on_progress or (lambda _: None)
         self._guidance_scale, self._interrupt = guidance_scale, False
 
         # 1. Text
+        report(Progress("text", 0, 1))
         positive = prompt_embeds or self.encode_prompt(prompt or "", num_videos_per_prompt)
         num_videos = len(next(iter(positive.values())))
         negative = None
         if guidance_scale > 1:
             negative = negative_prompt_embeds or self._encode_negative(negative_prompt, num_videos)
 
+        report(Progress("text", 1, 1))
+
         # 2. Given clip and initial latents
+        report(Progress("encode", 0, 1))
         shape = self.parts.codec.latent_shape(num_videos, pixels)
         given = None if video is None else prepare_clip(video, mask_video, pixels)
         if given is not None and self.parts.inpaint is None:
@@ -251,6 +260,7 @@ class EasyAnimatePipeline(DiffusionPipeline):
             late = self._prepare_branches(
                 without | {"positive": positive | extra | image.present}, run_inputs, batched=batched_guidance
             )
+        report(Progress("encode", 1, 1))
         first_late = len(timesteps) * (1 - clip_apply_ratio)
 
         # 4. Denoise
@@ -259,12 +269,16 @@ class EasyAnimatePipeline(DiffusionPipeline):
             return (early if step < first_late else late).predict(latents, timestep, guidance)
 
         blend = self.parts.inpaint.make_blend(given, source, self.scheduler) if self.parts.inpaint else None
-        result = self._denoise(
-            started, timesteps, predict=predict, noise=noise, blend=blend, callback=callback_on_step_end
-        )
+
+        def end_step(step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+            changed = callback_on_step_end and callback_on_step_end(self, step, timestep, {"latents": latents})
+            report(Progress("denoise", step + 1, len(timesteps)))
+            return (changed or {}).get("latents", latents)
+
+        result = self._denoise(started, timesteps, predict=predict, noise=noise, blend=blend, end_step=end_step)
 
         # 5. Decode
-        frames = result if output_type == "latent" else self._decode(result, output_type)
+        frames = result if output_type == "latent" else self._decode(result, output_type, pixels.num_frames, report)
         self.maybe_free_model_hooks()
         return EasyAnimatePipelineOutput(frames=frames) if return_dict else (frames,)
 
@@ -344,9 +358,9 @@ class EasyAnimatePipeline(DiffusionPipeline):
         predict: Callable[[int, Tensor, Tensor], Tensor],
         noise: NoiseSource,
         blend: Blend | None,
-        callback: StepCallback | None,
+        end_step: Callable[[int, Tensor, Tensor], Tensor],
     ) -> Tensor:
-        """Take all steps. The host never waits for the device: samplers compute on CPU scalars, the model on its own."""
+        """Take all steps; the host never waits for the device, because samplers compute with scalars on the CPU."""
         model_timesteps = timesteps.to(latents.device, latents.dtype)
         with self.progress_bar(total=len(timesteps)) as bar:
             for step, timestep in enumerate(timesteps):
@@ -358,19 +372,24 @@ class EasyAnimatePipeline(DiffusionPipeline):
                 latents = take_step(self.scheduler, prediction, timestep, latents, noise)
                 if blend is not None:
                     latents = blend(latents, timesteps[step + 1] if step + 1 < len(timesteps) else None)
-                if callback is not None:
-                    latents = (callback(self, step, timestep, {"latents": latents}) or {}).get("latents", latents)
+                latents = end_step(step, timestep, latents)
                 bar.update()
         self._current_timestep = None
         return latents
 
-    def _decode(self, latents: Tensor, output_type: str) -> Any:
-        """Decode piece by piece, so that a whole clip in floats never stands on the host unless it was asked for."""
-        pieces = self.parts.codec.decode(latents)
+    def _decode(self, latents: Tensor, output_type: str, num_frames: int, report: ReportProgress) -> Any:
+        """Decode piece by piece, so that a whole clip in floats never stands anywhere unless it was asked for."""
+        convert = (lambda piece: piece.float()) if output_type == "pt" else to_uint8
+        time_axis = 2 if output_type == "pt" else 1
+        pieces: list[Tensor] = []
+        for piece in self.parts.codec.decode(latents):
+            pieces.append(convert(piece))
+            report(Progress("decode", sum(done.shape[time_axis] for done in pieces), num_frames))
+        frames = torch.cat(pieces, dim=time_axis)
         if output_type == "pt":
-            return torch.cat(list(pieces), dim=2).float()
-        frames = torch.cat([to_uint8(piece) for piece in pieces], dim=1).numpy()
-        return [[to_pil(frame) for frame in clip] for clip in frames] if output_type == "pil" else frames
+            return frames
+        array = frames.numpy()
+        return [[to_pil(frame) for frame in clip] for clip in array] if output_type == "pil" else array
 
 
 def _check_call(output_type: str, tensor_inputs: Sequence[str], *, prompt: Any, prompt_embeds: Any) -> None:

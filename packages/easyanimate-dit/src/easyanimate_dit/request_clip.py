@@ -1,0 +1,102 @@
+"""What a request gives of its clip: start images, an end image or a source video become a clip and a mask.
+
+Axes: T frames, H height, W width; pixels are uint8 [T, H, W, 3]; a mask is uint8 [T, H, W], 0 keeps, 255 generates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from easyanimate_core.errors import RequestError
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from easyanimate_core.shapes import PixelShape
+    from easyanimate_core.spec import VideoRequest
+
+_KEPT_FRAMES = 3
+"""Frames that a single start image, or an end image, stands for: the original's choice."""
+
+
+@dataclass(frozen=True)
+class RequestClip:
+    """Pixels that are given and which of them to generate.
+
+    Args:
+        video: uint8 [T, H, W, 3].
+        mask: uint8 [T, H, W].
+        picture: What the clip shall look like, uint8 [H, W, 3]; None where nothing says.
+    """
+
+    video: np.ndarray
+    mask: np.ndarray
+    picture: np.ndarray | None = None
+
+
+def clip_from_images(images: Sequence[np.ndarray], end_image: np.ndarray | None, pixels: PixelShape) -> RequestClip:
+    """A clip that starts with the images and ends with the end image; the frames between are filled with the first.
+
+    One image is repeated for the first 3 frames, several are the first frames one by one; the end image is the last 3.
+
+    Args:
+        images: At least one, each uint8 [H, W, 3] of any size.
+        end_image: The same.
+        pixels: Size of the clip.
+    """
+    num_frames = pixels.num_frames
+    starts = [resize_picture(image, pixels) for image in images]
+    if len(starts) > num_frames:
+        raise RequestError(
+            "There are more start images than frames.",
+            received=f"{len(starts)} images for {num_frames} frames",
+            expected=f"at most {num_frames} images",
+        )
+    kept = len(starts) if len(starts) > 1 else min(_KEPT_FRAMES, num_frames)
+    video = np.repeat(starts[0][None], num_frames, axis=0)
+    video[: len(starts)] = np.stack(starts)
+    mask = np.full(video.shape[:3], 255, np.uint8)
+    mask[:kept] = 0
+    if end_image is not None:
+        video[-_KEPT_FRAMES:] = resize_picture(end_image, pixels)
+        mask[-_KEPT_FRAMES:] = 0
+    return RequestClip(video, mask, starts[0])
+
+
+def clip_from_video(request: VideoRequest, pixels: PixelShape) -> RequestClip:
+    """The frames of the request's video, with its mask or everything to generate."""
+    assert request.video is not None  # noqa: S101 (the caller's task)
+    frames = request.video.frames
+    if len(frames) < pixels.num_frames:
+        raise RequestError(
+            "The video is shorter than the clip.",
+            received=f"{len(frames)} frames for {pixels.num_frames}",
+            expected="at least as many frames as the clip has",
+            fix="ask for fewer frames",
+        )
+    video = np.stack([resize_picture(frame, pixels) for frame in frames[: pixels.num_frames]])
+    if request.mask is None:
+        return RequestClip(video, np.full(video.shape[:3], 255, np.uint8))
+    mask = request.mask
+    if len(mask) not in {1, len(frames)} and len(mask) < pixels.num_frames:
+        raise RequestError(
+            "The mask is shorter than the clip.",
+            received=f"{len(mask)} frames for {pixels.num_frames}",
+            expected="one frame, or as many as the clip has",
+        )
+    binary = np.where(mask[: pixels.num_frames] > 0, np.uint8(255), np.uint8(0))
+    resized = [np.asarray(_resize(Image.fromarray(frame), pixels, Image.Resampling.NEAREST)) for frame in binary]
+    return RequestClip(video, np.broadcast_to(np.stack(resized), video.shape[:3]))
+
+
+def resize_picture(picture: np.ndarray, pixels: PixelShape) -> np.ndarray:
+    """Bring a picture uint8 [H, W, 3] to the clip's size, bicubically, without regard to its aspect."""
+    return np.asarray(_resize(Image.fromarray(picture), pixels, Image.Resampling.BICUBIC))
+
+
+def _resize(picture: Image.Image, pixels: PixelShape, resample: Image.Resampling) -> Image.Image:
+    size = (pixels.width, pixels.height)
+    return picture if picture.size == size else picture.resize(size, resample)

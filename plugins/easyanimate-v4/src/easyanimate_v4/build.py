@@ -1,0 +1,153 @@
+"""V4 components to a pipeline, and a weights folder to components."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from diffusers import DDIMScheduler
+from easyanimate_core import ShapeRule, WeightsError
+from easyanimate_core.checkpoint import read_json
+from easyanimate_dit.checkpoint import check_shapes
+from easyanimate_dit.conditioning import ClipTokenConditioner, HunyuanSizeConditioner
+from easyanimate_dit.encoder import load_encoder, load_image_processor, load_tokenizer
+from easyanimate_dit.hunyuan import HunyuanTransformer3DModel
+from easyanimate_dit.inpaint import BlendInpainter, ChannelInpainter
+from easyanimate_dit.latent import LatentCodec
+from easyanimate_dit.lora import merge_lora, read_lora
+from easyanimate_dit.pipeline import EasyAnimatePipeline, VersionParts
+from easyanimate_dit.placement import choose_device, choose_dtype, choose_vae_dtype, place_pipeline
+from easyanimate_dit.request_pipeline import RequestPipeline
+from easyanimate_dit.text import TextBranch, TextConditioner
+from easyanimate_vae import AutoencoderKLMagvit
+from transformers import BertModel, BertTokenizer, CLIPVisionModelWithProjection, T5EncoderModel, T5Tokenizer
+
+from easyanimate_v4.check import check_weights, takes_images
+from easyanimate_v4.config import (
+    EASYANIMATE_V4_VAE,
+    EASYANIMATE_V4_XL_2_INP_TRANSFORMER,
+    IMAGE_ENCODER_EXTRAS,
+    TEXT_ENCODER_EXTRAS,
+    VAE_EXTRAS,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import torch
+    from easyanimate_core import LoadOptions
+
+SHAPES = ShapeRule(size_multiple=16, chunk_frames=8, chunk_latents=2, spatial_stride=8, max_frames=144)
+
+
+def load(options: LoadOptions) -> RequestPipeline:
+    """Load a folder in the original's layout and put it where it runs; see `ModelSpec.load`."""
+    pipeline = build_pipeline(load_components(options))
+    place_pipeline(pipeline, choose_device(options.device))
+    return RequestPipeline(pipeline)
+
+
+def load_components(options: LoadOptions) -> dict[str, Any]:
+    """Load the parts of a folder by role, on the CPU, with LoRA files merged.
+
+    Args:
+        options: `weights` is needed; `device` only decides the dtype where that is open.
+
+    Raises:
+        WeightsError: the folder does not hold whole V4 weights, or a LoRA does not fit.
+    """
+    folder = options.weights
+    if folder is None:
+        raise WeightsError("V4 needs weights.", received="none", fix="ea weights pull v4 official")
+    check_weights(folder)
+    dtype = choose_dtype(options.dtype, choose_device(options.device))
+    components: dict[str, Any] = {
+        "transformer": _load_model(
+            HunyuanTransformer3DModel, folder / "transformer", dtype, EASYANIMATE_V4_XL_2_INP_TRANSFORMER
+        ),
+        "vae": _load_model(
+            AutoencoderKLMagvit, folder / "vae", choose_vae_dtype(dtype), EASYANIMATE_V4_VAE, known_extras=VAE_EXTRAS
+        ),
+        "text_encoder": load_encoder(BertModel, folder / "text_encoder", dtype=dtype, known_extras=TEXT_ENCODER_EXTRAS),
+        "text_encoder_2": load_encoder(
+            T5EncoderModel, folder / "text_encoder_2", dtype=dtype, known_extras=TEXT_ENCODER_EXTRAS
+        ),
+        "tokenizer": load_tokenizer(BertTokenizer, folder / "tokenizer"),
+        "tokenizer_2": load_tokenizer(T5Tokenizer, folder / "tokenizer_2"),
+        "scheduler": DDIMScheduler.from_pretrained(folder / "scheduler"),
+    }
+    if takes_images(folder):
+        processor = folder / "image_processor"
+        components["image_encoder"] = load_encoder(
+            CLIPVisionModelWithProjection,
+            folder / "image_encoder",
+            dtype=dtype,
+            known_extras=IMAGE_ENCODER_EXTRAS,
+        )
+        components["image_processor"] = load_image_processor(
+            processor if processor.is_dir() else folder / "image_encoder"
+        )
+    for lora in options.loras:
+        _merge_lora(lora.path, lora.weight, components)
+    return components
+
+
+def build_pipeline(components: Mapping[str, Any]) -> EasyAnimatePipeline:
+    """Assemble the pipeline from parts by role; `image_encoder` and `image_processor` are needed by InP alone."""
+    transformer = components["transformer"]
+    config = transformer.config
+    text = TextConditioner(
+        (
+            TextBranch(
+                tokenizer=components["tokenizer"],
+                encoder=components["text_encoder"],
+                length=config.text_len,
+                states="encoder_hidden_states",
+                mask="text_embedding_mask",
+            ),
+            TextBranch(
+                tokenizer=components["tokenizer_2"],
+                encoder=components["text_encoder_2"],
+                length=config.text_len_t5,
+                states="encoder_hidden_states_t5",
+                mask="text_embedding_mask_t5",
+            ),
+        )
+    )
+    image = None
+    if transformer.has_clip:
+        image = ClipTokenConditioner(components["image_processor"], components["image_encoder"], config.n_query)
+    parts = VersionParts(
+        text=text,
+        size=HunyuanSizeConditioner(config.attention_head_dim, config.patch_size),
+        codec=LatentCodec(components["vae"], SHAPES),
+        inpaint=ChannelInpainter() if transformer.has_clip else BlendInpainter(),
+        image=image,
+    )
+    return EasyAnimatePipeline(**components, parts=parts)
+
+
+def _load_model(
+    model_class: Any,
+    folder: Path,
+    dtype: torch.dtype,
+    release: Mapping[str, Any],
+    *,
+    known_extras: tuple[str, ...] = (),
+) -> Any:
+    """Load a diffusers model strictly; what its configuration leaves out is that of the release."""
+    written = read_json(folder / "config.json")
+    left_out = {name: value for name, value in release.items() if name not in written}
+    model, info = model_class.from_pretrained(folder, torch_dtype=dtype, output_loading_info=True, **left_out)
+    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: shape for name, shape in own.items() if name not in info["missing_keys"]}
+    found |= dict.fromkeys(info["unexpected_keys"], ())
+    check_shapes(own, found, source=str(folder), known_extras=known_extras)
+    return model.eval().requires_grad_(requires_grad=False)
+
+
+def _merge_lora(path: Path, weight: float, components: Mapping[str, Any]) -> None:
+    """Merge a LoRA file into the components that it has layers for."""
+    lora = read_lora(path)
+    for component in lora.layers:
+        merge_lora(lora, component, components[component], weight=weight)
