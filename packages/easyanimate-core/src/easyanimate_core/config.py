@@ -6,6 +6,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,13 +81,11 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
         items = typing.cast("list[Any]", value)
         return tuple(_convert(item, inner[0], f"{name}[{i}]") for i, item in enumerate(items))
     if hint is Path and isinstance(value, str):
-        return Path(value)
-    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML reads 1e-4 as text
-        except ValueError:
-            pass
-    plain = origin or hint
+        value = Path(value)
+    elif hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        with suppress(ValueError):
+            value = float(value)  # YAML reads 1e-4 as text
+    plain: Any = origin or hint
     if hint is Any or (isinstance(value, plain) and not (plain is int and isinstance(value, bool))):
         return value
     raise RequestError(

@@ -135,7 +135,7 @@ def _download(hub_id: str, folder: Path, on_progress: OnProgress | None, endpoin
     """Fetch all files of the newest revision one by one; each goes on from its own partial file."""
     hub: Any = importlib.import_module("huggingface_hub")  # its own types are incomplete
     info = hub.HfApi(endpoint=endpoint).model_info(hub_id, files_metadata=True)
-    sizes = {item.rfilename: item.size or 0 for item in info.siblings or []}
+    sizes: dict[str, int] = {item.rfilename: item.size or 0 for item in info.siblings or ()}
     here = {name for name, size in sizes.items() if _has_size(folder / name, size)}
     check_disk_space(folder, sum(size for name, size in sizes.items() if name not in here))
     meter = _Meter(sum(sizes.values()), on_progress)

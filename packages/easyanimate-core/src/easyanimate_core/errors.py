@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -63,5 +62,7 @@ class MediaError(EasyAnimateError):
 
 def near_misses(name: str, known: Iterable[str]) -> str | None:
     """A sentence that names the known names closest to `name`, or None when nothing is near."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    import difflib
+
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
     return f"did you mean {' or '.join(close)}?" if close else None

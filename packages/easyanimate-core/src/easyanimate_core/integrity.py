@@ -139,8 +139,7 @@ def _git_hash(path: Path) -> str:
 
 def _read_cache(path: Path) -> dict[str, tuple[str, str]]:
     try:
-        content: object = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    entries = cast("dict[str, list[str]]", content) if isinstance(content, dict) else {}
-    return {place: (entry[0], entry[1]) for place, entry in entries.items()}
+        entries = cast("dict[str, list[str]]", json.loads(path.read_text(encoding="utf-8")))
+        return {place: (stamp, sha256) for place, (stamp, sha256) in entries.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}  # missing or damaged: it is made again

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import distributions
@@ -15,6 +14,8 @@ from easyanimate_core.integrity import hash_file
 from easyanimate_core.video import read_embedded
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from easyanimate_core.spec import VideoRequest
 
 FORMAT_VERSION = 1

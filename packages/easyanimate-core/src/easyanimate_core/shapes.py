@@ -90,8 +90,12 @@ class ShapeRule:
         return LatentShape(frames, shape.height // self.spatial_stride, shape.width // self.spatial_stride)
 
     def pixel_shape(self, shape: LatentShape) -> PixelShape:
-        """Clip size that decodes from latents of this size: the inverse of `latent_shape`."""
-        frames = 1 if shape.num_frames == 1 else shape.num_frames // self.chunk_latents * self.chunk_frames
+        """Clip size that decodes from latents of this size: the inverse of `latent_shape`.
+
+        One latent frame is an image where the model makes images.
+        """
+        image = self.image and shape.num_frames == 1
+        frames = 1 if image else shape.num_frames // self.chunk_latents * self.chunk_frames
         return PixelShape(frames, shape.height * self.spatial_stride, shape.width * self.spatial_stride)
 
 

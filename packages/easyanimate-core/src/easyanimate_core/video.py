@@ -182,7 +182,7 @@ def constant_rate(times: Sequence[float], fps: float) -> list[int]:
 
     Returns:
         0, 1, 2, ... where the frames come evenly already; else, for each tick from the first frame to the last, the
-        frame nearest in time.
+        newest frame that has come by the middle of the tick.
     """
     import numpy as np
 
@@ -191,10 +191,8 @@ def constant_rate(times: Sequence[float], fps: float) -> list[int]:
     # Containers round times to a millisecond and more: a quarter of the usual step is no irregularity.
     if len(steps) == 0 or np.all(np.abs(steps - np.median(steps)) <= np.median(steps) / 4):
         return list(range(len(times)))
-    ticks = np.arange(round(stamps[-1] * fps) + 1) / fps
-    right = np.clip(np.searchsorted(stamps, ticks), 1, len(stamps) - 1)
-    nearest = right - (ticks - stamps[right - 1] <= stamps[right] - ticks)
-    return [int(index) for index in nearest]
+    middles = (np.arange(round(stamps[-1] * fps) + 1) + 0.5) / fps
+    return [int(count) - 1 for count in np.searchsorted(stamps, middles)]
 
 
 def _upright(frame: VideoFrame) -> Pixels:

@@ -98,7 +98,10 @@ def read_defaults(folder: Path, base: Defaults) -> Defaults:
     path = folder / DEFAULTS_FILE
     if not path.is_file():
         return base
-    values = cast("dict[str, Any]", read_json(path).get("defaults", {}))
+    content: object = read_json(path).get("defaults", {})
+    if not isinstance(content, dict):
+        raise WeightsError(f"The defaults in {path} are no JSON object.", received=content, expected="names and values")
+    values = cast("dict[str, Any]", content)
     kinds: dict[str, type] = {field.name: type(getattr(base, field.name)) for field in dataclasses.fields(Defaults)}
     unknown = [name for name in values if name not in kinds]
     if unknown:

@@ -1,0 +1,26 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+LIGHT = ["easyanimate_core", "easyanimate_core.registry", "easyanimate_core.weights", "easyanimate_core.manifest"]
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_nothing_heavy_is_imported(module):
+    code = f"import json, sys; import {module}; print(json.dumps(sorted(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    heavy = {"numpy", "av", "PIL", "huggingface_hub", "safetensors", "torch", "psutil", "yaml", "pytest"}
+    assert heavy.isdisjoint(json.loads(result.stdout))
+
+
+def test_importing_takes_milliseconds():
+    code = (
+        "import time; start = time.process_time(); import easyanimate_core; print((time.process_time() - start) * 1000)"
+    )
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)  # noqa: S603
+        for _ in range(3)
+    ]
+    assert min(times) < 100

@@ -1,0 +1,40 @@
+import re
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+from easyanimate_core import LoadOptions, VideoRequest
+from easyanimate_core.registry import load_plugins
+from easyanimate_core.testing import PluginContract
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_plugin_of_the_readme_works(tmp_path, monkeypatch):
+    code = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)[0]
+    (tmp_path / "plugin_of_readme.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    contract = PluginContract()
+    contract.module = "plugin_of_readme"
+    for name in dir(contract):
+        if name.startswith("test_"):
+            getattr(contract, name)()
+    spec = load_plugins([EntryPoint("noise", "plugin_of_readme", "easyanimate")]).model("noise")
+    request = VideoRequest(
+        prompt="anything",
+        num_frames=2,
+        height=16,
+        width=16,
+        fps=8,
+        num_inference_steps=1,
+        guidance_scale=1,
+        sampler="euler",
+    )
+    assert spec.load(LoadOptions())(request).frames.shape == (2, 16, 16, 3)
+
+
+def test_the_readme_names_every_module():
+    source = README.parent / "src" / "easyanimate_core"
+    modules = {path.stem for path in source.glob("*.py")} - {"__init__"}
+    named = set(re.findall(r"^\| `(\w+)` \|", README.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert named == modules

@@ -1,0 +1,88 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from easyanimate_core import ModelSpec, RequestError, Task, Video, VideoRequest
+
+IMAGE = np.zeros((8, 8, 3), np.uint8)
+VIDEO = Video(np.zeros((2, 8, 8, 3), np.uint8), 8)
+MASK = np.zeros((1, 8, 8), np.uint8)
+
+
+def make(**changes):
+    values = {
+        "prompt": "x",
+        "num_frames": 8,
+        "height": 64,
+        "width": 64,
+        "fps": 8,
+        "num_inference_steps": 2,
+        "guidance_scale": 1.0,
+        "sampler": "euler",
+    }
+    return VideoRequest(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "task"),
+    [
+        ({}, Task.TEXT_TO_VIDEO),
+        ({"num_frames": 1}, Task.TEXT_TO_IMAGE),
+        ({"start_images": (IMAGE,)}, Task.IMAGE_TO_VIDEO),
+        ({"start_images": (IMAGE,), "end_image": IMAGE}, Task.IMAGE_TO_VIDEO),
+        ({"video": VIDEO, "mask": MASK, "strength": 0.5}, Task.VIDEO_TO_VIDEO),
+        ({"segment_frames": 16, "overlap_frames": 4}, Task.TEXT_TO_VIDEO),
+    ],
+)
+def test_task(changes, task):
+    assert make(**changes).task is task
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_frames": 0}, "num_frames must be positive"),
+        ({"height": -16}, "height must be positive"),
+        ({"fps": 0}, "fps must be positive"),
+        ({"num_inference_steps": 0}, "num_inference_steps must be positive"),
+        ({"strength": 0}, "Strength is out of range"),
+        ({"strength": 1.5}, "Strength is out of range"),
+        ({"strength": 0.5}, "needs a source video"),
+        ({"seed": -1}, "seed is out of range"),
+        ({"seed": 2**63}, "seed is out of range"),
+        ({"end_image": IMAGE}, "needs a start image"),
+        ({"video": VIDEO, "start_images": (IMAGE,)}, "not from both"),
+        ({"mask": MASK}, "needs a video"),
+        ({"segment_frames": 16}, "segment and of the overlap"),
+        ({"segment_frames": 16, "overlap_frames": 16}, "shorter than the segment"),
+        ({"segment_frames": 16, "overlap_frames": 0}, "shorter than the segment"),
+    ],
+)
+def test_a_request_that_contradicts_itself(changes, message):
+    with pytest.raises(RequestError, match=message):
+        make(**changes)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 3), (0, 8, 8, 3), (1, 8, 8, 4), (1, 0, 8, 3), (1, 1, 8, 8, 3)])
+def test_a_video_is_frames_of_pixels(shape):
+    with pytest.raises(RequestError, match="array of pixels"):
+        Video(np.zeros(shape, np.uint8), 8)
+
+
+def test_a_video_has_whole_numbers_and_a_rate():
+    with pytest.raises(RequestError, match="float32"):
+        Video(np.zeros((1, 8, 8, 3), np.float32), 8)
+    for fps in (0, -1, float("nan")):
+        with pytest.raises(RequestError, match="per second"):
+            Video(VIDEO.frames, fps)
+
+
+@pytest.mark.parametrize("key", ["", "two words", " v4", "v4\n"])
+def test_a_model_key_is_one_word(key):
+    with pytest.raises(RequestError, match="one word"):
+        ModelSpec(key=key, summary="", load=print)
+
+
+def test_specs_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        make().seed = 3
