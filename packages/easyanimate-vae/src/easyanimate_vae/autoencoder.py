@@ -5,17 +5,28 @@ Axes: B batch, C channels, T frames, H height, W width in pixels [-1, 1]; t, h, 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from easyanimate_core.errors import WeightsError
+from easyanimate_core.errors import RequestError, WeightsError
 from easyanimate_vae.coder import CoderConfig, Decoder, Encoder, temporal_levels
+from easyanimate_vae.smoothing import Draw, smooth_chunks
 from easyanimate_vae.temporal import Cached, Causal, Symmetric, TemporalMode
+from easyanimate_vae.tiling import BalancedTiles, OverlappingTiles, scale_span
+
+_OVERLAP = 4
+"""Balanced tiles share at least this part of a tile with their neighbours."""
+_MIN_TILE = 4
+"""Smallest tile in latents; below it the overlap would be more than a third."""
 
 
 class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
@@ -86,28 +97,114 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
         )
         self.quant_conv = nn.Conv3d(2 * latent_channels, 2 * latent_channels, 1)
         self.post_quant_conv = nn.Conv3d(latent_channels, latent_channels, 1)
+        self._set_original_tiling()
 
+    @apply_forward_hook
     def encode(
         self, x: Float[Tensor, "B C T H W"], return_dict: bool = True
     ) -> AutoencoderKLOutput | tuple[DiagonalGaussianDistribution]:
-        """The latent distribution of a clip."""
-        posterior = DiagonalGaussianDistribution(self.quant_conv(self._encode_tile(x)))
+        """The latent distribution of a clip.
+
+        Raises:
+            RequestError: Unless height and width are multiples of 8 and there are frames.
+        """
+        x = self._prepare(x, channels=self.config.in_channels, multiple=self._stride, kind="pixels")
+        posterior = DiagonalGaussianDistribution(self.quant_conv(self._encode_picture(x)))
         return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)
 
+    @apply_forward_hook
     def decode(self, z: Float[Tensor, "B C t h w"], return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
         """The clip of latents (divided by `scaling_factor` before), not clamped."""
-        sample = self._decode_tile(self.post_quant_conv(z))
+        sample = torch.cat(list(self._decode_picture(z)), dim=2)
         return DecoderOutput(sample=sample) if return_dict else (sample,)
 
+    @apply_forward_hook
+    def decode_chunks(self, z: Float[Tensor, "B C t h w"]) -> Iterator[Float[Tensor, "B 3 T H W"]]:
+        """The clip of `decode` piece by piece along time, each freed before the next is made, as far as its user lets go.
+
+        With tiles the clip is made at once, as the memory of all tiles would be larger than the clip.
+        """
+        return self._decode_picture(z)
+
+    def decode_smoothly(self, z: Float[Tensor, "B C t h w"], draw: Draw | None = None) -> Float[Tensor, "B 3 T H W"]:
+        """The clip as the pipelines of V2 and V3 show it: clamped, its chunk borders smoothed; of V4: clamped.
+
+        Args:
+            z: Latents, divided by `scaling_factor`.
+            draw: Chooses latents from a posterior (V2 and V3 drew samples at first); None takes the mode.
+        """
+        clip = self.decode(z).sample
+        return clip.clamp(-1, 1) if self.config.cache_compression_vae else smooth_chunks(self, clip, draw)
+
     def forward(
-        self, sample: Float[Tensor, "B C T H W"], sample_posterior: bool = False, generator: torch.Generator | None = None
+        self,
+        sample: Float[Tensor, "B C T H W"],
+        sample_posterior: bool = False,
+        generator: torch.Generator | None = None,
     ) -> DecoderOutput:
         """Encode and decode: from the posterior's mode, or from a sample of it."""
         posterior = self.encode(sample).latent_dist
         return self.decode(posterior.sample(generator) if sample_posterior else posterior.mode())
 
-    def _encode_tile(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D t h w"]:
-        """Code a clip chunk by chunk, whole in space."""
+    def enable_tiling(self, tile_sample_min_size: int | None = None) -> None:
+        """Code pictures larger than a tile in balanced tiles.
+
+        Args:
+            tile_sample_min_size: Longest side of a tile in pixels; None takes the configuration's.
+        """
+        size = (tile_sample_min_size or self.config.tile_sample_min_size) // self._stride
+        if size < _MIN_TILE:
+            raise RequestError(
+                "The tiles are too small.",
+                received=f"tile_sample_min_size {tile_sample_min_size}",
+                expected=f"at least {_MIN_TILE * self._stride} pixels",
+            )
+        self._encoder_tiles = self._decoder_tiles = BalancedTiles(size=size, overlap=max(size // _OVERLAP, 1))
+
+    def disable_tiling(self) -> None:
+        """Code pictures whole, whatever the configuration says."""
+        self._encoder_tiles = self._decoder_tiles = None
+
+    def _set_original_tiling(self) -> None:
+        config = self.config
+        self._stride = 2 ** (len(config.ch_mult) - 1)
+        size, overlap = config.tile_sample_min_size, config.tile_overlap_factor
+        latent_size = size // self._stride
+        self._encoder_tiles: OverlappingTiles | BalancedTiles | None = None
+        self._decoder_tiles: OverlappingTiles | BalancedTiles | None = None
+        if config.use_tiling or config.use_tiling_encoder:
+            self._encoder_tiles = OverlappingTiles(
+                size=size, out_size=latent_size, scale=Fraction(1, self._stride), overlap=overlap
+            )
+        if config.use_tiling or config.use_tiling_decoder:
+            self._decoder_tiles = OverlappingTiles(
+                size=latent_size, out_size=size, scale=Fraction(self._stride), overlap=overlap, repeat_corner=True
+            )
+
+    def _prepare(self, x: Tensor, *, channels: int, multiple: int, kind: str) -> Tensor:
+        """Check an input, and make the computation float32 where the configuration wants it."""
+        if x.ndim != 5 or x.shape[1] != channels or 0 in x.shape or x.shape[3] % multiple or x.shape[4] % multiple:  # noqa: PLR2004
+            size = f", height and width multiples of {multiple}" if multiple > 1 else ""
+            raise RequestError(
+                f"These {kind} do not fit the VAE.",
+                received=f"shape {tuple(x.shape)}",
+                expected=f"[batch, {channels}, frames, height, width], none of them 0{size}",
+            )
+        if not self.config.upcast_vae:
+            return x
+        if self.dtype != torch.float32:
+            self.to(torch.float32)  # stays so: converting for every call would take the memory twice
+        return x.float()
+
+    def _encode_picture(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D t h w"]:
+        height, width = x.shape[-2:]
+        tiles = self._encoder_tiles
+        if isinstance(tiles, OverlappingTiles) and max(height, width) > tiles.size:
+            return tiles.code(height, width, lambda rows, columns: self._encode_chunks(x[..., rows, columns]))
+        return self._encode_chunks(x)
+
+    def _encode_chunks(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D t h w"]:
+        """Code a clip chunk by chunk; balanced tiles end before the mid block, which sees the whole picture."""
         config = self.config
         if config.slice_compression_vae or config.cache_compression_vae:
             mode: TemporalMode = Symmetric()
@@ -116,36 +213,89 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
         else:
             mode = Causal()
             chunks = _chunks(x, config.mini_batch_encoder) if config.slice_mag_vae else (x,)
-        return torch.cat([self.encoder(chunk, mode) for chunk in chunks], dim=2)
+        return torch.cat([self.encoder.close(self._shrink(chunk, mode), mode) for chunk in chunks], dim=2)
 
-    def _decode_tile(self, z: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B 3 T H W"]:
-        """Decode latents chunk by chunk, whole in space."""
-        config = self.config
-        size = config.mini_batch_decoder
-        if config.cache_compression_vae:
-            mode: TemporalMode = Symmetric() if z.shape[2] == 1 else Cached()
-            chunks = []
-            for chunk in _chunks(z, size):
-                chunks.append(self.decoder(chunk, mode))
-                mode = mode.following() if isinstance(mode, Cached) else mode
-        elif config.slice_compression_vae:
-            chunks = self._decode_with_neighbours(z)
+    def _shrink(self, chunk: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
+        tiles, stride = self._encoder_tiles, self._stride
+        if not isinstance(tiles, BalancedTiles):
+            return self.encoder.shrink(chunk, mode)
+        return tiles.code(
+            chunk.shape[3] // stride,
+            chunk.shape[4] // stride,
+            lambda rows, columns: self.encoder.shrink(
+                chunk[..., scale_span(rows, stride), scale_span(columns, stride)], mode
+            ),
+            unit=1,
+        )
+
+    def _decode_picture(self, z: Float[Tensor, "B C t h w"]) -> Iterator[Float[Tensor, "B 3 T H W"]]:
+        """The clip in pieces along time: its chunks when untiled, all at once when tiled."""
+        z = self.post_quant_conv(self._prepare(z, channels=self.config.latent_channels, multiple=1, kind="latents"))
+        height, width = z.shape[-2:]
+        tiles = self._decoder_tiles
+        if tiles is None or max(height, width) <= tiles.size:
+            yield from self._grow(self._open(z), z.shape[2])
+        elif isinstance(tiles, OverlappingTiles):
+            yield tiles.code(
+                height,
+                width,
+                lambda rows, columns: torch.cat(list(self._grow(self._open(z[..., rows, columns]), z.shape[2])), dim=2),
+            )
         else:
-            parts = _chunks(z, size) if config.slice_mag_vae else (z,)
-            chunks = [self.decoder(chunk, Causal()) for chunk in parts]
-        return torch.cat(chunks, dim=2)
+            # The mid block sees the whole picture; only what follows, where the memory goes, is tiled.
+            opened = list(self._open(z))
+            yield tiles.code(
+                height,
+                width,
+                lambda rows, columns: torch.cat(
+                    list(self._grow((part[..., rows, columns] for part in opened), z.shape[2])), dim=2
+                ),
+                unit=self._stride,
+            )
 
-    def _decode_with_neighbours(self, z: Float[Tensor, "B C t h w"]) -> list[Tensor]:
+    def _open(self, z: Float[Tensor, "B C t h w"]) -> Iterator[Float[Tensor, "B D t h w"]]:
+        """Input convolution and mid block, chunk by chunk."""
+        config = self.config
+        if config.slice_compression_vae and not config.cache_compression_vae:
+            yield from self._open_with_neighbours(z)
+            return
+        mode = self._first_mode(z.shape[2])
+        sliced = config.cache_compression_vae or config.slice_mag_vae
+        for chunk in _chunks(z, config.mini_batch_decoder) if sliced else (z,):
+            yield self.decoder.open(chunk, mode)
+            mode = _following(mode)
+
+    def _open_with_neighbours(self, z: Float[Tensor, "B C t h w"]) -> Iterator[Float[Tensor, "B D t h w"]]:
         """V3: the input convolution and the mid block see the chunks before and after, the rest the chunk alone."""
         mode = Symmetric()
         alone = z.shape[2] % 2
-        parts = z[:, :, alone:].split(self.config.mini_batch_decoder, dim=2)
-        decoded = [self.decoder(z[:, :, :1], mode)] if alone else []
-        for i, part in enumerate(parts if z.shape[2] > alone else ()):
+        if alone:
+            yield self.decoder.open(z[:, :, :1], mode)
+        parts = z[:, :, alone:].split(self.config.mini_batch_decoder, dim=2) if z.shape[2] > alone else ()
+        for i, part in enumerate(parts):
             start = parts[i - 1].shape[2] if i else 0
             opened = self.decoder.open(torch.cat(parts[max(i - 1, 0) : i + 2], dim=2), mode)
-            decoded.append(self.decoder.grow(opened[:, :, start : start + part.shape[2]], mode))
-        return decoded
+            yield opened[:, :, start : start + part.shape[2]]
+
+    def _grow(
+        self, opened: Iterable[Float[Tensor, "B D t h w"]], num_latents: int
+    ) -> Iterator[Float[Tensor, "B 3 T H W"]]:
+        """Up blocks and output convolution, chunk by chunk, of a clip of `num_latents` latent frames."""
+        mode = self._first_mode(num_latents)
+        for part in opened:
+            yield self.decoder.grow(part, mode)
+            mode = _following(mode)
+
+    def _first_mode(self, num_latents: int) -> TemporalMode:
+        """How the decoder treats the first chunk in time."""
+        config = self.config
+        if config.cache_compression_vae and num_latents > 1:
+            return Cached()
+        return Symmetric() if config.cache_compression_vae or config.slice_compression_vae else Causal()
+
+
+def _following(mode: TemporalMode) -> TemporalMode:
+    return mode.following() if isinstance(mode, Cached) else mode
 
 
 def _chunks(x: Tensor, size: int, *, first: int = 0) -> tuple[Tensor, ...]:

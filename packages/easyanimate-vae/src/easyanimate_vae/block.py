@@ -5,8 +5,9 @@ Axes: B batch, C channels, T frames of a chunk, H height, W width, S positions. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -125,7 +126,20 @@ class Upsampler3D(nn.Module):
         return mode.double(x, interpolation=self.interpolation) if self.temporal else x
 
 
-class DownBlock3D(nn.Module):
+class Level(nn.Module):
+    """A sequence of blocks, each computed again in the backward pass when `gradient_checkpointing` is on."""
+
+    gradient_checkpointing = False  # set by diffusers' enable_gradient_checkpointing, with the function below
+    _gradient_checkpointing_func: Callable[..., Tensor]
+
+    def run(self, block: nn.Module, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D T H W"]:
+        """Call one block."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return self._gradient_checkpointing_func(block, x, mode)
+        return block(x, mode)
+
+
+class DownBlock3D(Level):
     """Residual blocks, then a downsampler, except on the last level."""
 
     def __init__(self, convs: Sequence[ResidualBlock3D], downsampler: Downsampler3D | None) -> None:
@@ -136,11 +150,11 @@ class DownBlock3D(nn.Module):
     def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D U V X"]:
         """One level down."""
         for conv in self.convs:
-            x = conv(x, mode)
+            x = self.run(conv, x, mode)
         return x if self.downsampler is None else self.downsampler(x, mode)
 
 
-class UpBlock3D(nn.Module):
+class UpBlock3D(Level):
     """Residual blocks, then an upsampler, except on the last level."""
 
     def __init__(self, convs: Sequence[ResidualBlock3D], upsampler: Upsampler3D | None) -> None:
@@ -151,11 +165,11 @@ class UpBlock3D(nn.Module):
     def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D U V X"]:
         """One level up."""
         for conv in self.convs:
-            x = conv(x, mode)
+            x = self.run(conv, x, mode)
         return x if self.upsampler is None else self.upsampler(x, mode)
 
 
-class MidBlock3D(nn.Module):
+class MidBlock3D(Level):
     """A residual block, then attention and a residual block, as often as there are attentions."""
 
     def __init__(self, convs: Sequence[ResidualBlock3D], attentions: Sequence[Attention3D | None]) -> None:
@@ -165,7 +179,7 @@ class MidBlock3D(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B C T H W"]:
         """Same shape."""
-        x = self.convs[0](x, mode)
+        x = self.run(self.convs[0], x, mode)
         for attention, conv in zip(self.attentions, self.convs[1:], strict=True):
-            x = conv(x if attention is None else attention(x), mode)
+            x = self.run(conv, x if attention is None else attention(x), mode)
         return x

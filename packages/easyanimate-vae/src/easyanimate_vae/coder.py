@@ -86,7 +86,10 @@ def temporal_levels(block_types: tuple[str, ...], *, up: bool) -> tuple[bool, ..
 
 
 class Encoder(nn.Module):
-    """Pixels [B, 3, T, H, W] to moments [B, 2 * latent channels, t, h, w], before `quant_conv`."""
+    """Pixels [B, 3, T, H, W] to moments [B, 2 * latent channels, t, h, w], before `quant_conv`.
+
+    `forward` is `shrink` then `close`, so that tiles may end before the mid block, which looks at the whole picture.
+    """
 
     def __init__(self, config: CoderConfig, *, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -106,15 +109,23 @@ class Encoder(nn.Module):
         self.conv_norm_out = config.norm(widths[-1])
         self.conv_out = convolution(widths[-1], out_channels)
 
-    def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
-        """Code one chunk."""
+    def shrink(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
+        """Input convolution and down blocks."""
         x = self.conv_in(mode.pad(self.conv_in, x), mode)
         for block in self.down_blocks:
             x = block(x, mode)
+        return x
+
+    def close(self, x: Float[Tensor, "B C t h w"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
+        """Mid block and output convolution."""
         x = self.mid_block(x, mode)
         x = self.conv_norm_out(x)
         x = mode.pad(self.conv_out, x, silu=True)
         return self.conv_out(x, mode)
+
+    def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
+        """Code one chunk."""
+        return self.close(self.shrink(x, mode), mode)
 
 
 class Decoder(nn.Module):
