@@ -23,4 +23,4 @@ def test_importing_takes_milliseconds():
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)  # noqa: S603
         for _ in range(3)
     ]
-    assert min(times) < 100
+    assert min(times) < 150

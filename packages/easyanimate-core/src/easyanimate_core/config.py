@@ -42,10 +42,13 @@ def read_config(kind: type[Config], path: Path | None = None, overrides: Sequenc
         if not sign:
             raise RequestError("An override has no value.", received=word, expected="name=value")
         *outer, last = name.split(".")
-        place = values
-        for part in outer:
-            place = place.setdefault(part, {})
-        place[last] = yaml.safe_load(text)
+        place: Any = values
+        try:
+            for part in outer:
+                place = place.setdefault(part, {})
+            place[last] = yaml.safe_load(text)
+        except (yaml.YAMLError, TypeError, AttributeError) as error:
+            raise RequestError("An override does not fit.", received=word, expected="name=value, in YAML") from error
     return _build(kind, values, prefix="")
 
 

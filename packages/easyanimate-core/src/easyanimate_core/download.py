@@ -67,7 +67,8 @@ def pull(
     if source.hub_id is None:
         raise WeightsError(
             f"The weights {source.name} of {source.model} cannot be downloaded.",
-            expected=f"the folder {folder}, put there by hand",
+            expected=f"the folder {folder}",
+            fix=f"unpack an archive of them: ea weights pull {source.model} {source.name} --from FILE",
         )
     # From there, because the HTTP library behind it depends on the version of huggingface_hub.
     from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
