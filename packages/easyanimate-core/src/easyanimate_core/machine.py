@@ -142,9 +142,9 @@ def format_bytes(count: float) -> str:
 
 
 def _existing(folder: Path) -> Path:
-    """The nearest folder above that exists."""
+    """The nearest place above that exists; a file there fails later, as it must."""
     folder = folder.absolute()
-    return next(place for place in (folder, *folder.parents) if place.is_dir())
+    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def _main_memory() -> tuple[int, int]:
