@@ -6,22 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Where clips come from.
-
-    Args:
-        kind: Key of a dataset plugin ("shapes", "json").
-        path: File or folder, for kinds that read one.
-        options: Passed to the dataset.
-        batches: Batches used in turn, each [clips, frames]; 1 frame trains on images.
-    """
-
-    kind: str = "json"
-    path: Path | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    batches: tuple[tuple[int, ...], ...] = ((4, 8), (2, 16), (16, 1))
+from easyanimate_core.training import DataConfig, OptimizerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +42,7 @@ class VaeTrainingConfig:
         weights: Folder of a VAE to start from; None starts from fresh weights.
         data: The training clips.
         loss: Weights of the loss.
-        learning_rate: Peak, reached after `warmup_steps`, held for `flat_share` of the run, then falling to 2 %.
-        warmup_steps: Steps of linear warm-up.
-        flat_share: Share of the run before the decay begins.
-        betas: Of AdamW.
-        weight_decay: Of AdamW.
-        max_grad_norm: Gradients are clipped to this norm.
+        optimizer: AdamW and its learning rate.
         max_steps: Length of the run in optimiser steps.
         checkpoint_every: Steps between checkpoints.
         log_every: Steps between lines of the loss log.
@@ -75,12 +55,7 @@ class VaeTrainingConfig:
     weights: Path | None = None
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    learning_rate: float = 1e-4
-    warmup_steps: int = 100
-    flat_share: float = 0.5
-    betas: tuple[float, ...] = (0.9, 0.99)
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     max_steps: int = 10_000
     checkpoint_every: int = 500
     log_every: int = 20

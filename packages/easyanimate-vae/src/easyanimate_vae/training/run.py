@@ -16,12 +16,13 @@ from accelerate.utils import set_seed
 from jaxtyping import Float
 from torch import Tensor
 
-from easyanimate_core.errors import RequestError
 from easyanimate_core.interfaces import VideoDataset
 from easyanimate_core.run_folder import RunFolder
 from easyanimate_core.spec import Progress
+from easyanimate_core.training import refuse_divergence
 from easyanimate_vae.autoencoder import AutoencoderKLMagvit
 from easyanimate_vae.training.config import VaeTrainingConfig
+from easyanimate_vae.training.initial import start_as_identity
 from easyanimate_vae.training.loss import compute_loss, measure_psnr
 
 
@@ -44,9 +45,14 @@ def train_vae(
     folder = RunFolder(config.out, config, resume=resume)
     model = _build_model(config)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, betas=config.betas[:2], weight_decay=config.weight_decay
+        model.parameters(),
+        lr=config.optimizer.learning_rate,
+        betas=config.optimizer.betas[:2],
+        weight_decay=config.optimizer.weight_decay,
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(config, step))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: config.optimizer.factor(step, config.max_steps)
+    )
     model, optimizer = accelerator.prepare(model, optimizer)
     accelerator.register_for_checkpointing(schedule)
     step = 0
@@ -61,7 +67,7 @@ def train_vae(
         step += 1
         if step % config.log_every == 0 or step == config.max_steps:
             numbers = {name: float(value) for name, value in values.items()}
-            _refuse_divergence(numbers, step, folder)
+            refuse_divergence(numbers, step, folder)
             numbers["psnr"] = measure_psnr(numbers["mse"])
             folder.log(step=step, lr=schedule.get_last_lr()[0], **numbers)
             if on_progress:
@@ -69,14 +75,6 @@ def train_vae(
         if step % config.checkpoint_every == 0 or step == config.max_steps:
             folder.save(step, lambda path: accelerator.save_state(str(path)))
     return folder.save_final(lambda path: accelerator.unwrap_model(model).save_pretrained(path))
-
-
-def learning_rate_factor(config: VaeTrainingConfig, step: int) -> float:
-    """Warm-up, a flat part, then a linear fall to 2 %."""
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    flat = config.flat_share * config.max_steps
-    return 1.0 if step < flat else max(0.02, (config.max_steps - step) / max(config.max_steps - flat, 1))
 
 
 def load_batch(
@@ -103,6 +101,7 @@ def _build_model(config: VaeTrainingConfig) -> AutoencoderKLMagvit:
         model = AutoencoderKLMagvit.from_pretrained(config.weights)
     else:
         model = AutoencoderKLMagvit(**config.model)
+        start_as_identity(model)
     return model.to(memory_format=torch.channels_last_3d).train()
 
 
@@ -125,17 +124,8 @@ def _take_step(
         progress=step / config.max_steps,
     )
     accelerator.backward(loss)
-    accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+    accelerator.clip_grad_norm_(model.parameters(), config.optimizer.max_grad_norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return {"loss": loss.detach(), **parts}
 
-
-def _refuse_divergence(numbers: dict[str, float], step: int, folder: RunFolder) -> None:
-    if not np.isfinite(numbers["loss"]):
-        newest = folder.newest
-        raise RequestError(
-            "The loss is no longer a number.",
-            received=f"{numbers} at step {step}",
-            fix=f"lower learning_rate; the last good checkpoint is {newest[1] if newest else 'none'}",
-        )

@@ -1,0 +1,23 @@
+"""What this package adds to `ea`: `ea train dit`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from easyanimate_core.hookspecs import hookimpl
+from easyanimate_core.spec import CommandSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+def _load() -> Callable[..., None]:
+    from easyanimate_dit.training.command import train
+
+    return train
+
+
+@hookimpl
+def ea_commands() -> Iterable[CommandSpec]:
+    """Offer the trainer."""
+    yield CommandSpec(group="train", name="dit", summary="Train the video transformer.", load=_load)

@@ -1,0 +1,1 @@
+"""Training of the video transformer: `ea train dit`."""

@@ -1,0 +1,50 @@
+"""`ea train dit`: settings from a file and the command line, progress on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+from easyanimate_core.config import read_config
+from easyanimate_core.registry import load_plugins
+from easyanimate_core.spec import LoadOptions
+from easyanimate_core.training import ProgressLine, list_overrides
+
+from easyanimate_dit.training.config import DitTrainingConfig
+
+
+def train(  # noqa: PLR0913 (the command's options)
+    *,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model version.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder with every part of the model.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Dataset JSON or folder.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Length of the run in steps.")] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of data order, noise and timesteps.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="Any other setting: timesteps=uniform")] = None,
+) -> None:
+    """Train the video transformer."""
+    given = {
+        "model": model,
+        "weights": weights,
+        "out": out,
+        "data.path": data,
+        "max_steps": max_steps,
+        "checkpoint_every": checkpoint_every,
+        "seed": seed,
+    }
+    settings = read_config(DitTrainingConfig, config, list_overrides(given, setting))
+    dataset = settings.data.open()
+    spec = load_plugins().model(settings.model)
+
+    from easyanimate_dit.request_pipeline import RequestPipeline
+    from easyanimate_dit.training.run import train_dit
+
+    loaded = cast("RequestPipeline", spec.load(LoadOptions(weights=settings.weights, dtype="float32")))
+    trained = train_dit(settings, loaded.pipeline, dataset, resume=resume, on_progress=ProgressLine(sys.stderr))
+    typer.echo(str(trained))

@@ -1,0 +1,65 @@
+"""Initial weights that let a fresh VAE pass colours from the first step.
+
+With the default initialisation a small VAE stays on a grey plateau for thousands of steps. Here every level starts as an
+average (down), a copy (up) or nothing at all (residual branches), and the posterior starts narrow: at the deviation of
+1 that a fresh one has, its noise drowns the colours.
+
+Axes of weights: O output channels, I input channels, then kernel positions in T, H, W.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from easyanimate_vae.autoencoder import AutoencoderKLMagvit
+from easyanimate_vae.block import Attention3D, Downsampler3D, ResidualBlock3D, Upsampler3D
+
+START_LOG_VARIANCE = -6.0
+"""Of the posterior; training widens it as far as the decoder bears."""
+
+
+@torch.no_grad()
+def start_as_identity(model: AutoencoderKLMagvit) -> None:
+    """Set the weights of all levels in place; the first and last convolutions keep their random start."""
+    num_latents = model.config.latent_channels
+    _clear(model.quant_conv)
+    model.quant_conv.weight[:num_latents, :num_latents, 0, 0, 0] = torch.eye(num_latents)
+    assert model.quant_conv.bias is not None  # noqa: S101 (it has one)
+    model.quant_conv.bias[num_latents:] = START_LOG_VARIANCE
+    _clear(model.post_quant_conv)
+    model.post_quant_conv.weight[:, :, 0, 0, 0] = torch.eye(num_latents)
+    for module in model.modules():
+        if isinstance(module, ResidualBlock3D):
+            _clear(module.conv2)
+            if isinstance(module.shortcut, nn.Conv3d):
+                _clear(module.shortcut)
+                module.shortcut.weight[:, :, 0, 0, 0] = _carry(*module.shortcut.weight.shape[:2])
+        elif isinstance(module, Attention3D):
+            _clear(module.to_out)
+        elif isinstance(module, Downsampler3D):
+            _clear(module.conv)
+            # Padding is right and below, so the pixels of an output are at kernel positions 0 and 1; in time the
+            # chunk is padded on both sides, so its frames are at 1 and 2.
+            frames = slice(1, 3) if module.conv.stride[0] == 2 else slice(1, 2)  # noqa: PLR2004
+            share = 1 / (4 * (frames.stop - frames.start))
+            carried = _carry(*module.conv.weight.shape[:2])[:, :, None, None, None]
+            module.conv.weight[:, :, frames, :2, :2] = share * carried
+        elif isinstance(module, Upsampler3D):
+            _clear(module.conv)
+            # A causal convolution sees the present frame last.
+            module.conv.weight[:, :, 2, 1, 1] = _carry(*module.conv.weight.shape[:2])
+
+
+def _clear(layer: nn.Conv3d | nn.Linear) -> None:
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def _carry(num_out: int, num_in: int) -> torch.Tensor:
+    """[O, I]: copies channels round and round when there are more outputs, averages those that meet when fewer."""
+    outs, ins = torch.arange(num_out)[:, None], torch.arange(num_in)[None, :]
+    if num_out >= num_in:
+        return (outs % num_in == ins).float()
+    return (ins % num_out == outs).float() * (num_out / num_in)
