@@ -7,7 +7,8 @@
         model(inputs)
     print(tracker.peak / 1e9)
 
-Counted are the bytes of live tensor storages. Not counted: scratch memory inside a kernel, and what an allocator keeps back.
+Counted are the bytes of live tensor storages. Not counted: scratch memory inside a kernel, and what an allocator
+keeps back.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class StorageTracker(TorchDispatchMode):
-    """Bytes of all storages that live (`live`), the most there were (`peak`), and the operator at that moment (`at`)."""
+    """Bytes of all storages that live (`live`), the most there were (`peak`), and the operator then (`at`)."""
 
     def __init__(self) -> None:
         super().__init__()

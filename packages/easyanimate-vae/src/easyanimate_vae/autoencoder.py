@@ -3,10 +3,11 @@
 Axes: B batch, C channels, T frames, H height, W width in pixels [-1, 1]; t, h, w the same in latents.
 """
 
-from __future__ import annotations
+# ruff: noqa: PLR0913, PLR0917, ARG002 (the original's configuration, kept by `register_to_config`)
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from typing import Any, Literal, overload
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -14,10 +15,10 @@ from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDis
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils.accelerate_utils import apply_forward_hook
+from easyanimate_core.errors import RequestError, WeightsError
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from easyanimate_core.errors import RequestError, WeightsError
 from easyanimate_vae.coder import CoderConfig, Decoder, Encoder, temporal_levels
 from easyanimate_vae.smoothing import Draw, smooth_chunks
 from easyanimate_vae.temporal import Cached, Causal, Symmetric, TemporalMode
@@ -38,7 +39,7 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(  # noqa: PLR0913 - the original's configuration
+    def __init__(
         self,
         in_channels: int = 3,
         out_channels: int = 3,
@@ -99,6 +100,17 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
         self.post_quant_conv = nn.Conv3d(latent_channels, latent_channels, 1)
         self._set_original_tiling()
 
+    @property
+    def settings(self) -> Any:
+        """`config`, whose fields diffusers does not type."""
+        return self.config
+
+    @overload
+    def encode(self, x: Tensor, return_dict: Literal[True] = True) -> AutoencoderKLOutput: ...
+
+    @overload
+    def encode(self, x: Tensor, return_dict: Literal[False]) -> tuple[DiagonalGaussianDistribution]: ...
+
     @apply_forward_hook
     def encode(
         self, x: Float[Tensor, "B C T H W"], return_dict: bool = True
@@ -108,9 +120,15 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
         Raises:
             RequestError: Unless height and width are multiples of 8 and there are frames.
         """
-        x = self._prepare(x, channels=self.config.in_channels, multiple=self._stride, kind="pixels")
+        x = self._prepare(x, channels=self.settings.in_channels, multiple=self._stride, kind="pixels")
         posterior = DiagonalGaussianDistribution(self.quant_conv(self._encode_picture(x)))
         return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)
+
+    @overload
+    def decode(self, z: Tensor, return_dict: Literal[True] = True) -> DecoderOutput: ...
+
+    @overload
+    def decode(self, z: Tensor, return_dict: Literal[False]) -> tuple[Tensor]: ...
 
     @apply_forward_hook
     def decode(self, z: Float[Tensor, "B C t h w"], return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
@@ -120,7 +138,7 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
 
     @apply_forward_hook
     def decode_chunks(self, z: Float[Tensor, "B C t h w"]) -> Iterator[Float[Tensor, "B 3 T H W"]]:
-        """The clip of `decode` piece by piece along time, each freed before the next is made, as far as its user lets go.
+        """The clip of `decode` piece by piece along time; a piece that is let go is freed before the next is made.
 
         With tiles the clip is made at once, as the memory of all tiles would be larger than the clip.
         """
@@ -134,7 +152,7 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
             draw: Chooses latents from a posterior (V2 and V3 drew samples at first); None takes the mode.
         """
         clip = self.decode(z).sample
-        return clip.clamp(-1, 1) if self.config.cache_compression_vae else smooth_chunks(self, clip, draw)
+        return clip.clamp(-1, 1) if self.settings.cache_compression_vae else smooth_chunks(self, clip, draw)
 
     def forward(
         self,
@@ -152,7 +170,7 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
         Args:
             tile_sample_min_size: Longest side of a tile in pixels; None takes the configuration's.
         """
-        size = (tile_sample_min_size or self.config.tile_sample_min_size) // self._stride
+        size = (tile_sample_min_size or self.settings.tile_sample_min_size) // self._stride
         if size < _MIN_TILE:
             raise RequestError(
                 "The tiles are too small.",
@@ -166,7 +184,7 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
         self._encoder_tiles = self._decoder_tiles = None
 
     def _set_original_tiling(self) -> None:
-        config = self.config
+        config = self.settings
         self._stride = 2 ** (len(config.ch_mult) - 1)
         size, overlap = config.tile_sample_min_size, config.tile_overlap_factor
         latent_size = size // self._stride
@@ -190,10 +208,10 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
                 received=f"shape {tuple(x.shape)}",
                 expected=f"[batch, {channels}, frames, height, width], none of them 0{size}",
             )
-        if not self.config.upcast_vae:
+        if not self.settings.upcast_vae:
             return x
         if self.dtype != torch.float32:
-            self.to(torch.float32)  # stays so: converting for every call would take the memory twice
+            self.float()  # stays so: converting for every call would take the memory twice
         return x.float()
 
     def _encode_picture(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D t h w"]:
@@ -205,7 +223,7 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
 
     def _encode_chunks(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D t h w"]:
         """Code a clip chunk by chunk; balanced tiles end before the mid block, which sees the whole picture."""
-        config = self.config
+        config = self.settings
         if config.slice_compression_vae or config.cache_compression_vae:
             mode: TemporalMode = Symmetric()
             # The first of an odd number of frames is coded alone.
@@ -230,7 +248,7 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
 
     def _decode_picture(self, z: Float[Tensor, "B C t h w"]) -> Iterator[Float[Tensor, "B 3 T H W"]]:
         """The clip in pieces along time: its chunks when untiled, all at once when tiled."""
-        z = self.post_quant_conv(self._prepare(z, channels=self.config.latent_channels, multiple=1, kind="latents"))
+        z = self.post_quant_conv(self._prepare(z, channels=self.settings.latent_channels, multiple=1, kind="latents"))
         height, width = z.shape[-2:]
         tiles = self._decoder_tiles
         if tiles is None or max(height, width) <= tiles.size:
@@ -255,7 +273,7 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
 
     def _open(self, z: Float[Tensor, "B C t h w"]) -> Iterator[Float[Tensor, "B D t h w"]]:
         """Input convolution and mid block, chunk by chunk."""
-        config = self.config
+        config = self.settings
         if config.slice_compression_vae and not config.cache_compression_vae:
             yield from self._open_with_neighbours(z)
             return
@@ -271,7 +289,7 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
         alone = z.shape[2] % 2
         if alone:
             yield self.decoder.open(z[:, :, :1], mode)
-        parts = z[:, :, alone:].split(self.config.mini_batch_decoder, dim=2) if z.shape[2] > alone else ()
+        parts = z[:, :, alone:].split(self.settings.mini_batch_decoder, dim=2) if z.shape[2] > alone else ()
         for i, part in enumerate(parts):
             start = parts[i - 1].shape[2] if i else 0
             opened = self.decoder.open(torch.cat(parts[max(i - 1, 0) : i + 2], dim=2), mode)
@@ -288,7 +306,7 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
 
     def _first_mode(self, num_latents: int) -> TemporalMode:
         """How the decoder treats the first chunk in time."""
-        config = self.config
+        config = self.settings
         if config.cache_compression_vae and num_latents > 1:
             return Cached()
         return Symmetric() if config.cache_compression_vae or config.slice_compression_vae else Causal()

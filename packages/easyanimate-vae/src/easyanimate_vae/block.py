@@ -1,16 +1,15 @@
 """The parts of the video VAE: residual, attention, down and up blocks, with the original's key names.
 
-Axes: B batch, C channels, T frames of a chunk, H height, W width, S positions. Every forward takes the chunk's `TemporalMode`.
+Axes: B batch, C channels, T frames of a chunk, H height, W width, S positions, N heads. Every forward takes the
+chunk's `TemporalMode`.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from easyanimate_vae.temporal import TemporalMode
 
@@ -23,7 +22,7 @@ class Convolution(nn.Conv3d):
     ) -> Float[Tensor, "B D V X Y"]:
         """Convolve, with the mode's frames of zeros on each side."""
         _, high, wide = self.padding
-        return F.conv3d(padded, self.weight, self.bias, self.stride, (mode.zero_frames, int(high), int(wide)))
+        return functional.conv3d(padded, self.weight, self.bias, self.stride, (mode.zero_frames, int(high), int(wide)))
 
 
 def convolution(in_channels: int, out_channels: int) -> Convolution:
@@ -38,7 +37,9 @@ class GroupNorm(nn.GroupNorm):
         super().__init__(num_groups, num_channels, eps=1e-6)
         self.per_frame = per_frame
 
-    def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, x: Float[Tensor, "B C T H W"]
+    ) -> Float[Tensor, "B C T H W"]:
         """Normalise each group of channels."""
         if not self.per_frame or x.shape[2] == 1:
             return super().forward(x)
@@ -89,7 +90,7 @@ class Attention3D(nn.Module):
         rows = batch if self.across_frames else batch * frames
         tokens = self.group_norm(x).permute(0, 2, 3, 4, 1).reshape(rows, -1, channels)
         q, k, v = (self._split_heads(linear(tokens)) for linear in (self.to_q, self.to_k, self.to_v))
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(rows, -1, channels)
+        mixed = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(rows, -1, channels)
         mixed = self.to_out(mixed).view(batch, frames, height, width, channels)
         return x + mixed.permute(0, 4, 1, 2, 3)
 
@@ -106,7 +107,7 @@ class Downsampler3D(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B C U V X"]:
         """Zero pad one column right and one row below, then convolve."""
-        return self.conv(F.pad(mode.pad(self.conv, x), (0, 1, 0, 1)), mode)
+        return self.conv(functional.pad(mode.pad(self.conv, x), (0, 1, 0, 1)), mode)
 
 
 class Upsampler3D(nn.Module):
@@ -121,7 +122,7 @@ class Upsampler3D(nn.Module):
     def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B C U V X"]:
         """Space first, time last, so that the convolution sees few frames; padded while still small."""
         x = mode.pad(self.conv, x)
-        x = F.interpolate(x, scale_factor=(1.0, 2.0, 2.0), mode="nearest")
+        x = functional.interpolate(x, scale_factor=(1.0, 2.0, 2.0), mode="nearest")
         x = self.conv(x, mode)
         return mode.double(x, interpolation=self.interpolation) if self.temporal else x
 

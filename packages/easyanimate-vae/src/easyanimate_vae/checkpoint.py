@@ -1,20 +1,19 @@
 """Reads a VAE from the original's files, and refuses what does not fit instead of skipping it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
+from easyanimate_core.checkpoint import PICKLE_SUFFIXES, check_file, read_json
+from easyanimate_core.errors import WeightsError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from easyanimate_core.checkpoint import PICKLE_SUFFIXES, check_file, read_json
-from easyanimate_core.errors import WeightsError
 from easyanimate_vae.autoencoder import AutoencoderKLMagvit
 
 TRAINING_EXTRAS = ("loss.",)
-"""Prefix of the networks of the original's VAE training (perceptual network, discriminators), which its downloads carry."""
+"""Prefix of the networks of the original's VAE training (perceptual network, discriminators) in its downloads."""
 
 _MAX_LISTED = 8
 
@@ -44,7 +43,7 @@ def load_original(
     path = Path(weights) if weights else _find_weights(folder)
     tensors = _read(path)
     with torch.device("meta"):
-        vae = AutoencoderKLMagvit.from_config(config)
+        vae = cast("AutoencoderKLMagvit", AutoencoderKLMagvit.from_config(config))
     _check_keys({key: tensor.shape for key, tensor in vae.state_dict().items()}, tensors, extras, path)
     vae.load_state_dict({key: tensors[key].to(dtype) for key in vae.state_dict()}, assign=True)
     return vae.eval()

@@ -3,14 +3,12 @@
 Axes: B batch, C channels, T frames, H height, W width.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
+from easyanimate_core.errors import WeightsError
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from easyanimate_core.errors import WeightsError
 from easyanimate_vae.block import (
     Attention3D,
     DownBlock3D,

@@ -3,8 +3,6 @@
 Axes: B batch, T frames, H height, W width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -21,9 +19,9 @@ Draw = Callable[[DiagonalGaussianDistribution], Tensor]
 
 
 def smooth_chunks(
-    vae: AutoencoderKLMagvit, clip: Float[Tensor, "B 3 T H W"], draw: Draw | None = None
+    vae: "AutoencoderKLMagvit", clip: Float[Tensor, "B 3 T H W"], draw: Draw | None = None
 ) -> Float[Tensor, "B 3 T H W"]:
-    """Code a clip again with its chunks moved by half a chunk, and average, so that every border lies inside a chunk once.
+    """Code a clip again with its chunks moved by half a chunk, and average: every border is inside a chunk once.
 
     Args:
         vae: The VAE that decoded the clip; `mini_batch_encoder` frames are a chunk.
@@ -34,7 +32,7 @@ def smooth_chunks(
         Frames in [-1, 1].
     """
     clip = clip.clamp(-1, 1)
-    chunk = vae.config.mini_batch_encoder
+    chunk = vae.settings.mini_batch_encoder
     frames = clip.shape[2]
     if frames <= chunk:
         return clip

@@ -3,14 +3,12 @@
 Axes: B batch, C channels, T frames (or latent frames) of a chunk, U the same padded or doubled, H height, W width.
 """
 
-from __future__ import annotations
-
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class TemporalMode(Protocol):
@@ -20,7 +18,7 @@ class TemporalMode(Protocol):
     """frames of zeros that the convolution itself adds on each side"""
 
     def pad(self, conv: nn.Module, x: Float[Tensor, "B C T H W"], *, silu: bool = False) -> Float[Tensor, "B C U H W"]:
-        """The frames a 3-frame convolution wants in front of `x`, and `x`, after SiLU if asked (`x` may be overwritten)."""
+        """What a 3-frame convolution wants in front of `x`, and `x`; after SiLU if asked (`x` may be overwritten)."""
         ...
 
     def double(self, x: Float[Tensor, "B C T H W"], *, interpolation: str) -> Float[Tensor, "B C U H W"]:
@@ -36,7 +34,7 @@ class Symmetric:
     def pad(self, conv: nn.Module, x: Float[Tensor, "B C T H W"], *, silu: bool = False) -> Float[Tensor, "B C U H W"]:
         """Nothing: the convolution pads by itself, so that its input need not be copied."""
         del conv
-        return F.silu(x, inplace=not torch.is_grad_enabled()) if silu else x
+        return functional.silu(x, inplace=not torch.is_grad_enabled()) if silu else x
 
     def double(self, x: Float[Tensor, "B C T H W"], *, interpolation: str) -> Float[Tensor, "B C U H W"]:
         """Double every frame, unless there is only one."""
@@ -73,9 +71,9 @@ class Cached:
         self._before = before or {}
         self._after: dict[nn.Module, Tensor] = {}
 
-    def following(self) -> Cached:
+    def following(self) -> Self:
         """The mode of the next chunk."""
-        return Cached(self._after)
+        return type(self)(self._after)
 
     def pad(self, conv: nn.Module, x: Float[Tensor, "B C T H W"], *, silu: bool = False) -> Float[Tensor, "B C U H W"]:
         """Put the remembered frames (first chunk: copies of the first frame) in front and remember the last two."""
@@ -108,7 +106,7 @@ def double_frames(x: Float[Tensor, "B C T H W"], interpolation: str) -> Float[Te
 def _put_in_front(before: Tensor | None, x: Tensor, *, silu: bool) -> Tensor:
     """`before` (or two copies of the first frame) and `x`, along time; SiLU acts on `x`, not on given frames."""
     if torch.is_grad_enabled():
-        x = F.silu(x) if silu else x
+        x = functional.silu(x) if silu else x
         return torch.cat([x[:, :, :1].expand(-1, -1, 2, -1, -1) if before is None else before, x], dim=2)
     batch, channels, frames, height, width = x.shape
     padded = x.new_empty((batch, channels, frames + 2, height, width))

@@ -4,8 +4,6 @@ Axes: the last two are height and width; those before are carried along. "In" po
 "out" positions those it is coded to; one of them are pixels, the other latents.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
