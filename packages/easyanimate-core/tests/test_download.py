@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 import threading
+from contextlib import suppress
 
 import pytest
 from easyanimate_core import EasyAnimateError, WeightsError, WeightsSource
@@ -113,6 +114,8 @@ def test_pull_goes_on_where_it_stopped(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
     hub.cut_next = True
     told = []
+    with suppress(WeightsError):  # newer versions of huggingface_hub go on by themselves
+        pull(SOURCE, tmp_path, endpoint=hub.address)
     folder = pull(SOURCE, tmp_path, told.append, endpoint=hub.address)
     half = len(FILES["vae/weights.bin"]) // 2
     assert hub.ranges[-1:] == [f"bytes={half}-"]
