@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import numpy as np
@@ -23,6 +24,13 @@ def test_peak_memory_grows_with_what_is_held():
     block = np.ones((before - held) // 8 + 8_000_000)  # more than ever before by 64 MB
     assert peak_memory() >= before + 50_000_000
     assert block[-1] == 1
+
+
+def test_peak_memory_does_not_count_the_parent():
+    block = np.ones(30_000_000)  # 240 MB
+    code = "from easyanimate_core.machine import peak_memory; print(peak_memory())"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert 1_000_000 < int(result.stdout) < block.nbytes / 2
 
 
 def test_memory_is_limited_by_the_container(monkeypatch):
