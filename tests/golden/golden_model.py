@@ -11,6 +11,8 @@ from easyanimate_vae import AutoencoderKLMagvit
 from golden_case import Comparison, GoldenCase, compare
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
 _TOLERANCE = 1e-4
@@ -49,11 +51,12 @@ def run_vae(case: GoldenCase) -> list[Comparison]:
     vae = AutoencoderKLMagvit.from_config(case.config).eval()
     vae.load_state_dict(case.weights, strict=True)
     posterior = vae.encode(case.inputs["pixel_values"]).latent_dist
-    found = {"mean": posterior.mean, "logvar": posterior.logvar, "decoded": vae.decode(case.inputs["z"]).sample}
-    if "moments" in case.outputs:
-        found["moments"] = posterior.parameters
-    if "reconstruction" in case.outputs:
-        found["reconstruction"] = vae.decode(posterior.mode()).sample
-    if "decoded_clamped_smoothed" in case.outputs:
-        found["decoded_clamped_smoothed"] = vae.decode_smoothly(case.inputs["z"])
-    return [compare(name, value, case.outputs[name], _TOLERANCE) for name, value in found.items()]
+    ways: dict[str, Callable[[], Tensor]] = {
+        "moments": lambda: posterior.parameters,
+        "mean": lambda: posterior.mean,
+        "logvar": lambda: posterior.logvar,
+        "decoded": lambda: vae.decode(case.inputs["z"]).sample,
+        "reconstruction": lambda: vae.decode(posterior.mode()).sample,
+        "decoded_clamped_smoothed": lambda: vae.decode_smoothly(case.inputs["z"]),
+    }
+    return [compare(name, ways[name](), value, _TOLERANCE) for name, value in case.outputs.items()]

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import importlib
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_core.spec import SchedulerSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+
+@contextmanager
+def allow_tensors_as_arrays() -> Iterator[None]:
+    """Silence a deprecation of NumPy 2 inside diffusers' schedulers, which hand tensors to `numpy.array`."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        yield
 
 
 def _from_config(module: str, class_name: str) -> Callable[[Mapping[str, Any]], Any]:
     def create(config: Mapping[str, Any]) -> Any:
         # The configuration may name another class (the official one says DDPMScheduler): all samplers share its fields.
-        return getattr(importlib.import_module(module), class_name).from_config(dict(config))
+        scheduler_class = getattr(importlib.import_module(module), class_name)
+        with allow_tensors_as_arrays():
+            return scheduler_class.from_config(dict(config))
 
     return create
 

@@ -13,6 +13,7 @@ from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncest
 from easyanimate_core.errors import RequestError
 
 from easyanimate_dit.noise import NoiseUse
+from easyanimate_dit.sampler import allow_tensors_as_arrays
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +70,8 @@ def set_timesteps(scheduler: Any, num_inference_steps: int, strength: float) -> 
     Raises:
         RequestError: so few steps are left that the source would come back unchanged.
     """
-    scheduler.set_timesteps(num_inference_steps, device="cpu")
+    with allow_tensors_as_arrays():
+        scheduler.set_timesteps(num_inference_steps, device="cpu")
     used = min(int(num_inference_steps * strength), num_inference_steps)
     if used < 1:
         raise RequestError(
