@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TextIO
+from pathlib import Path  # noqa: TC003 (read_config reads the annotations)
+from typing import TYPE_CHECKING, Any, TextIO
 
 from easyanimate_core.errors import RequestError
-from easyanimate_core.interfaces import VideoDataset
 from easyanimate_core.registry import load_plugins
-from easyanimate_core.run_folder import RunFolder
-from easyanimate_core.spec import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from easyanimate_core.interfaces import VideoDataset
+    from easyanimate_core.run_folder import RunFolder
+    from easyanimate_core.spec import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,7 @@ class DataConfig:
 
     kind: str = "json"
     path: Path | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
     batches: tuple[tuple[int, ...], ...] = ((1, 16),)
 
     def open(self) -> VideoDataset:
