@@ -95,7 +95,12 @@ def _fill(combination: Combination, *, form: int, way: int, language: Language) 
     return FORMS_ZH[form].format(**words)
 
 
-def _all_captions(language: Language) -> list[str]:
+def all_captions(languages: tuple[Language, ...] = LANGUAGES) -> list[str]:
+    """Every caption that a clip can have, held-out combinations among them."""
+    return [caption for language in languages for caption in _list_captions(language)]
+
+
+def _list_captions(language: Language) -> list[str]:
     forms = FORMS_EN if language == "en" else FORMS_ZH
     combinations = [Combination(*names) for names in product(SHAPES, COLOURS, DIRECTIONS)]
     return [
@@ -104,8 +109,8 @@ def _all_captions(language: Language) -> list[str]:
     ]
 
 
-VOCABULARY_EN = tuple(sorted({word for caption in _all_captions("en") for word in caption.split()}))
+VOCABULARY_EN = tuple(sorted({word for caption in _list_captions("en") for word in caption.split()}))
 """Every English word that a caption uses."""
 
-VOCABULARY_ZH = tuple(sorted({char for caption in _all_captions("zh") for char in caption}))
+VOCABULARY_ZH = tuple(sorted({char for caption in _list_captions("zh") for char in caption}))
 """Every Chinese character that a caption uses."""

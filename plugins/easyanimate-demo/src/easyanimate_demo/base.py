@@ -1,0 +1,144 @@
+"""The parts of the demo weights that are not trained: tokenizers, small random encoders, the scheduler.
+
+Random encoders are enough for so few words: every caption still gets states of its own, which the transformer learns.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING
+
+import sentencepiece
+import torch
+from diffusers import DDIMScheduler
+from transformers import (
+    BertConfig,
+    BertModel,
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+    T5Config,
+    T5EncoderModel,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+TEXT_WIDTH = 64
+"""Width of the states of both text encoders and of the image encoder."""
+
+TEXT_LENGTH = 24
+"""Tokens of a caption for each text encoder; the longest one of the shapes clips has 16."""
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def write_bert(folder: Path, words: Sequence[str]) -> None:
+    """Write `tokenizer` and `text_encoder`: whole words and Chinese characters, two layers."""
+    vocabulary = [*SPECIAL_TOKENS, *words]
+    tokenizer = folder / "tokenizer"
+    tokenizer.mkdir(parents=True)
+    (tokenizer / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    settings = {
+        "tokenizer_class": "BertTokenizer",
+        "do_lower_case": True,
+        "tokenize_chinese_chars": True,
+        "model_max_length": TEXT_LENGTH,
+    }
+    (tokenizer / "tokenizer_config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=TEXT_WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=2 * TEXT_WIDTH,
+        max_position_embeddings=2 * TEXT_LENGTH,
+        # Wide enough that words and places differ clearly without training.
+        initializer_range=0.2,
+    )
+    BertModel(config).half().save_pretrained(folder / "text_encoder")
+
+
+def write_t5(folder: Path, captions: Sequence[str]) -> None:
+    """Write `tokenizer_2` and `text_encoder_2`: a sentencepiece model of the captions, two layers."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(captions),
+        model_writer=model,
+        vocab_size=128,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        num_threads=1,
+        minloglevel=2,
+    )
+    tokenizer = folder / "tokenizer_2"
+    tokenizer.mkdir(parents=True)
+    (tokenizer / "spiece.model").write_bytes(model.getvalue())
+    settings = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "legacy": True, "model_max_length": TEXT_LENGTH}
+    (tokenizer / "tokenizer_config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    config = T5Config(
+        vocab_size=128,
+        d_model=TEXT_WIDTH,
+        d_kv=16,
+        d_ff=2 * TEXT_WIDTH,
+        num_layers=2,
+        num_heads=4,
+        feed_forward_proj="gated-gelu",
+        is_encoder_decoder=False,
+        use_cache=False,
+        tie_word_embeddings=False,
+    )
+    T5EncoderModel(config).half().save_pretrained(folder / "text_encoder_2")
+
+
+def write_image_encoder(folder: Path) -> None:
+    """Write `image_encoder`: two layers over 16 patches of a 32 pixel picture."""
+    config = CLIPVisionConfig(
+        hidden_size=TEXT_WIDTH,
+        intermediate_size=2 * TEXT_WIDTH,
+        projection_dim=TEXT_WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=32,
+        patch_size=8,
+        hidden_act="quick_gelu",
+    )
+    CLIPVisionModelWithProjection(config).half().save_pretrained(folder / "image_encoder")
+    size = {"shortest_edge": 32}
+    CLIPImageProcessorPil(size=size, crop_size={"height": 32, "width": 32}).save_pretrained(folder / "image_encoder")
+
+
+def write_scheduler(folder: Path) -> None:
+    """Write `scheduler` with the noise levels that V4 was trained with."""
+    DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.03,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="v_prediction",
+        timestep_spacing="leading",
+    ).save_pretrained(folder / "scheduler")
+
+
+def write_base(folder: Path, *, words: Sequence[str], captions: Sequence[str], seed: int = 0) -> None:
+    """Write all of them.
+
+    Args:
+        folder: A new folder in the original's layout.
+        words: English words and Chinese characters of the captions.
+        captions: All captions.
+        seed: Seed of the random encoders.
+    """
+    torch.manual_seed(seed)
+    write_bert(folder, words)
+    write_t5(folder, captions)
+    write_image_encoder(folder)
+    write_scheduler(folder)
