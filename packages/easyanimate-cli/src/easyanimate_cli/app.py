@@ -75,7 +75,7 @@ def _root(
 
 def build() -> TyperGroup:
     """Build the whole command tree, without importing a command."""
-    app = typer.Typer(cls=LazyGroup, name="ea", no_args_is_help=True, rich_markup_mode=None)
+    app = typer.Typer(cls=LazyGroup, name="ea", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
     app.callback()(_root)
     root: Any = get_command(app)
     add_commands(root, (*COMMANDS, *load_plugins().commands().values()), GROUPS)

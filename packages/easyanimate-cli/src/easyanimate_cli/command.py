@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from easyanimate_core.spec import CommandSpec
 
 
+class QuickCommand(TyperCommand):
+    """A command that does without pydantic as long as it has no values to convert."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Give `--help` a plain default."""
+        return _set_default(super().get_help_option(ctx))
+
+
 class LazyCommand(TyperCommand):
     """Stands for a command in lists; becomes the real one when it is called or asked for its own help."""
 
@@ -26,7 +34,7 @@ class LazyCommand(TyperCommand):
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Import the function and let its command parse the arguments."""
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(self.spec.name)(self._load())
+        app.command(self.spec.name, cls=QuickCommand)(self._load())
         return get_command(app).make_context(*args, **kwargs)
 
     def _load(self) -> Any:
@@ -42,6 +50,10 @@ class LazyCommand(TyperCommand):
 
 class LazyGroup(TyperGroup):
     """A group of lazy commands. Called without a command, it runs its `list` when it has one."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Give `--help` a plain default."""
+        return _set_default(super().get_help_option(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put `list` where no command was named."""
@@ -60,6 +72,13 @@ class LazyGroup(TyperGroup):
                 fix=f"pip install {package}",
             )
         return super().resolve_command(ctx, args)
+
+
+def _set_default(help_option: Any) -> Any:
+    # Without a default Typer imports pydantic to convert the missing value, which takes a fifth of a second.
+    if help_option is not None:
+        help_option.default = False
+    return help_option
 
 
 def add_commands(root: TyperGroup, specs: Iterable[CommandSpec], summaries: Mapping[str, str]) -> None:

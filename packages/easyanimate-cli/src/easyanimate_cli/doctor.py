@@ -5,12 +5,13 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+import typer
 from easyanimate_core.errors import WeightsError
 from easyanimate_core.machine import Machine, format_bytes, free_disk_space, read_machine
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.weights import MODELS_FOLDER, resolve_weights
 
-from easyanimate_cli.table import open_console, print_table
+from easyanimate_cli.table import print_table
 
 if TYPE_CHECKING:
     from easyanimate_core.registry import Plugins
@@ -31,7 +32,6 @@ LIBRARIES = (
 def doctor() -> None:
     """Check this machine: what can run, what is missing."""
     machine, plugins = read_machine(), load_plugins()
-    console = open_console()
     sections = {
         "Machine": _machine_rows(machine),
         "Versions": [(name, _version(name)) for name in (*_packages(plugins), *LIBRARIES)],
@@ -39,8 +39,8 @@ def doctor() -> None:
         "Missing": [("", line) for line in _gaps(machine, plugins)] or [("", "nothing")],
     }
     for title, rows in sections.items():
-        console.print(f"[bold]{title}[/bold]")
-        print_table([(f"  {name}".rstrip(), value) for name, value in rows], console=console)
+        typer.echo(title)
+        print_table([(f"  {name}".rstrip(), value) for name, value in rows])
 
 
 def _machine_rows(machine: Machine) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from easyanimate_core.manifest import read_manifest
 
-from easyanimate_cli.table import open_console, print_table
+from easyanimate_cli.table import print_table
 
 if TYPE_CHECKING:
     from easyanimate_core.manifest import Manifest
@@ -26,7 +26,7 @@ def info(
         typer.echo(json.dumps(manifest.to_json(), indent=2, ensure_ascii=False))
         return
     print_table(_rows(manifest))
-    open_console().print(f"\nTo make it again: ea rerun {file}", markup=False)
+    typer.echo(f"\nTo make it again: ea rerun {file}")
 
 
 def _rows(manifest: Manifest) -> list[tuple[str, str]]:

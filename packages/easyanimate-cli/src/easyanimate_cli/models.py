@@ -8,7 +8,7 @@ import typer
 from easyanimate_core.download import local_folder
 from easyanimate_core.registry import load_plugins
 
-from easyanimate_cli.table import open_console, print_table
+from easyanimate_cli.table import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,9 +24,9 @@ def list_models() -> None:
         rows = [_row(spec, plugins.weights(key)) for key, spec in models.items()]
         print_table(rows, header=("KEY", "SUMMARY", "TASKS", "SIZE", "WEIGHTS"))
     else:
-        open_console().print("No model is installed. The newest one: pip install easyanimate-v4")
+        typer.echo("No model is installed. The newest one: pip install easyanimate-v4")
     if plugins.broken:
-        open_console(error=True).print("Some plugins are broken: ea plugins")
+        typer.echo("Some plugins are broken: ea plugins", err=True)
 
 
 def show_model(key: Annotated[str, typer.Argument(help="Key of the model; `ea models` lists them.")]) -> None:

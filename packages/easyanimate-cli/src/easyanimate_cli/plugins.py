@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import typer
 from easyanimate_core.registry import load_plugins
 
-from easyanimate_cli.table import open_console, print_table
+from easyanimate_cli.table import print_table
 
 
 def list_plugins() -> None:
@@ -14,18 +15,16 @@ def list_plugins() -> None:
         (plugin.distribution, plugin.version, plugin.module, ", ".join(plugin.provides) or "nothing")
         for plugin in plugins.installed
     ]
-    console = open_console()
     if rows:
         print_table(rows, header=("PACKAGE", "VERSION", "MODULE", "BRINGS"))
     else:
-        console.print("No plugin is installed. The newest model: pip install easyanimate-v4")
+        typer.echo("No plugin is installed. The newest model: pip install easyanimate-v4")
     for plugin in plugins.installed:
         if plugin.heavy_imports:
-            console.print(
+            typer.echo(
                 f"\nSlow: {plugin.distribution} {plugin.version} ({plugin.module}) imports "
-                f"{', '.join(plugin.heavy_imports)} at its top; import inside functions instead.",
-                markup=False,
+                f"{', '.join(plugin.heavy_imports)} at its top; import inside functions instead."
             )
     for broken in plugins.broken:
         name = f"{broken.distribution} {broken.version} ({broken.module})"
-        console.print(f"\nBroken: {name}: {broken.error}", markup=False)
+        typer.echo(f"\nBroken: {name}: {broken.error}")

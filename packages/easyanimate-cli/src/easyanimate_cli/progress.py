@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from easyanimate_core.machine import format_bytes
 from easyanimate_core.spec import Progress
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -22,23 +23,20 @@ from rich.progress import Progress as Bars
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from rich.console import Console
-
 LINE_EVERY_SECONDS = 5.0
 
 
 class PhaseDisplay:
-    """The phases of one clip after the other, for `with`; `show` fits `VideoRequest.on_progress`.
+    """The phases of one clip after the other, on standard error, for `with`; `show` fits `VideoRequest.on_progress`.
 
     Args:
-        console: Where to show them; on a terminal bars move, elsewhere lines are added.
         bytes_unit: Whether steps are bytes.
     """
 
-    def __init__(self, console: Console, *, bytes_unit: bool = False) -> None:
+    def __init__(self, *, bytes_unit: bool = False) -> None:
         self.seconds: dict[str, float] = {}
         """Seconds per phase since `begin`, in order."""
-        self._console = console
+        self._console = console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bytes_unit = bytes_unit
         self._bars = Bars(
             TextColumn("{task.description:<10}"),

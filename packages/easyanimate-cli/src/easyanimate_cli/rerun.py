@@ -15,7 +15,6 @@ from easyanimate_core.weights import FoundWeights, hash_weights
 
 from easyanimate_cli.clip import Clip, check_request, free_path, read_sources
 from easyanimate_cli.session import Session
-from easyanimate_cli.table import open_console
 
 
 def rerun(
@@ -27,7 +26,6 @@ def rerun(
 ) -> None:
     """Make a file again, bit for bit: the same request, weights and input files."""
     manifest = read_manifest(file)
-    console = open_console(error=True)
     paths = [(item.role, item.check()) for item in manifest.inputs if item.role != "lora"]
     loras = tuple(LoraFile(item.check(), item.weight or 1.0) for item in manifest.files("lora"))
     session = Session.open(
@@ -47,10 +45,10 @@ def rerun(
     )
     check_request(session.spec, clip.request, more_samplers=session.more_samplers)
     for line in _differences(manifest):
-        console.print(line, markup=False)
+        typer.echo(line, err=True)
     [made] = session.make([clip])
     same = _read_frames(made) == _read_frames(file)
-    console.print("Identical to the first file." if same else f"The frames differ from those of {file}.", markup=False)
+    typer.echo("Identical to the first file." if same else f"The frames differ from those of {file}.", err=True)
 
 
 @dataclass(frozen=True)

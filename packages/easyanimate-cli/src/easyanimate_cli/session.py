@@ -15,7 +15,7 @@ from easyanimate_core.weights import FoundWeights, hash_weights, read_defaults, 
 from easyanimate_cli.clip import Clip, check_outputs, plan_clips
 from easyanimate_cli.memory import check_memory, describe_peak, explain_load, explain_run, explaining_memory
 from easyanimate_cli.progress import PhaseDisplay
-from easyanimate_cli.table import open_console, print_table
+from easyanimate_cli.table import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,7 +56,7 @@ class Session:
         spec = plugins.model(model)
         found = resolve_weights(weights, model_key=model, sources=plugins.weights(model), check=spec.check_weights)
         if found.note:
-            open_console(error=True).print(found.note, markup=False)
+            typer.echo(found.note, err=True)
         return cls(spec, found, replace(options, weights=found.folder), tuple(plugins.schedulers()))
 
     def plan(self, asked: Iterable[ClipOptions]) -> list[Clip]:
@@ -72,8 +72,7 @@ class Session:
         record = self._record_weights()
         loras = tuple(InputFile.read("lora", lora.path, weight=lora.weight) for lora in self.options.loras)
         rows: list[tuple[str, str, str]] = []
-        console = open_console(error=True)
-        with PhaseDisplay(console) as display:
+        with PhaseDisplay() as display:
             pipeline = None
             for number, clip in enumerate(clips, start=1):
                 count = f"{number}/{len(clips)} " if len(clips) > 1 else ""
@@ -87,7 +86,7 @@ class Session:
                 rows.append((str(clip.output), seconds, describe_peak()))
                 if not sys.stdout.isatty():
                     typer.echo(clip.output)
-        print_table(rows, header=("FILE", "SECONDS", "PEAK MEMORY"), console=console)
+        print_table(rows, header=("FILE", "SECONDS", "PEAK MEMORY"), error=True)
         return [clip.output for clip in clips]
 
     def _load(self, display: PhaseDisplay) -> VideoPipeline:

@@ -12,7 +12,7 @@ from easyanimate_core.registry import load_plugins
 from easyanimate_core.weights import hub_source, local_folder, pull, resolve_weights, unpack_archive, verify
 
 from easyanimate_cli.progress import PhaseDisplay
-from easyanimate_cli.table import open_console, print_table
+from easyanimate_cli.table import print_table
 
 if TYPE_CHECKING:
     from easyanimate_core.registry import Plugins
@@ -32,9 +32,7 @@ def list_weights() -> None:
     if rows:
         print_table(rows, header=("MODEL", "NAME", "SUMMARY", "LICENCE", "SIZE", "STATE"))
     else:
-        open_console().print(
-            "No installed plugin offers weights. Small ones to start with: pip install easyanimate-demo"
-        )
+        typer.echo("No installed plugin offers weights. Small ones to start with: pip install easyanimate-demo")
 
 
 def pull_weights(
@@ -50,18 +48,17 @@ def pull_weights(
     spec = plugins.model(model)
     source = _find_source(plugins, model, name)
     folder = local_folder(source)
-    console = open_console(error=True)
     rows = [("weights", f"{source.name} of {model}: {source.summary}"), ("licence", source.licence)]
     rows += [("size", format_bytes(source.size_bytes))] if source.size_bytes else []
     rows += [("from", str(archive or source.hub_id or "shipped with its plugin")), ("to", str(folder))]
-    print_table(rows, console=console)
-    with PhaseDisplay(console, bytes_unit=True) as display:
+    print_table(rows, error=True)
+    with PhaseDisplay(bytes_unit=True) as display:
         if archive is not None:
             unpack_archive(archive, folder, display.show)
         else:
             folder = pull(source, on_progress=display.show)
     found = resolve_weights(str(folder), model_key=model, sources={}, check=spec.check_weights)
-    console.print(f"The weights are whole. To use them: ea run --model {model} --weights {name}", markup=False)
+    typer.echo(f"The weights are whole. To use them: ea run --model {model} --weights {name}", err=True)
     typer.echo(found.folder)
 
 
@@ -76,16 +73,16 @@ def verify_weights(
     spec = plugins.model(model)
     found = resolve_weights(weights, model_key=model, sources=plugins.weights(model), check=spec.check_weights)
     if found.folder is None:
-        open_console().print(f"The model {model} needs no weights.", markup=False)
+        typer.echo(f"The model {model} needs no weights.")
         return
-    with PhaseDisplay(open_console(error=True), bytes_unit=True) as display:
+    with PhaseDisplay(bytes_unit=True) as display:
         checks = verify(found.folder, spec.check_weights, display.show)
     rows = [
         (check.name, format_bytes(check.size_bytes), check.sha256[:16], "confirmed" if check.confirmed else "whole")
         for check in checks
     ]
     print_table(rows, header=("FILE", "SIZE", "SHA-256", "STATE"))
-    open_console().print(f"\nThe weights {found.name} of {model} are whole: {found.folder}", markup=False)
+    typer.echo(f"\nThe weights {found.name} of {model} are whole: {found.folder}")
 
 
 def _state(plugins: Plugins, source: WeightsSource) -> str:

@@ -101,6 +101,6 @@ def load_count():
 
 
 def load_gone():
-    from a_library_that_nobody_has import count  # pyright: ignore
+    from a_library_that_nobody_has import count  # pyright: ignore[reportMissingImports]
 
     return count

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from easyanimate_core.machine import Device, Machine
+from easyanimate_core.registry import Plugins
+
+FAKE = Path(__file__).parent / "fake"
+HEAVY = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "numpy",
+    "rich",
+    "pydantic",
+    "huggingface_hub",
+    "easyanimate_fake_command",
+)
+
+
+@pytest.mark.parametrize("args", [["--help"], ["models"], ["fakes", "--help"]])
+def test_help_and_models_import_nothing_heavy(args):
+    code = f"""
+import sys
+from easyanimate_cli.app import main
+try:
+    main({args!r})
+except SystemExit as leaving:
+    assert not leaving.code, leaving.code
+heavy = [name for name in {HEAVY!r} if name in sys.modules]
+print("HEAVY", heavy)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(FAKE)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)  # noqa: S603
+    assert "HEAVY []" in done.stdout
+
+
+def test_help_lists_every_command_and_those_of_plugins(ea):
+    out = ea("--help").out
+    for name in ("run", "models", "weights", "info", "rerun", "plugins", "doctor", "fakes"):
+        assert f"\n  {name} " in out
+    out = ea("fakes", "--help").out
+    assert "Count up." in out
+    assert "easyanimate_fake_command" not in sys.modules
+
+
+def test_version(ea):
+    assert ea("--version").out.startswith(f"ea {version('easyanimate-cli')} ")
+
+
+def test_a_plugin_command_runs_and_has_help(ea):
+    assert ea("fakes", "count", "--upto", 4).out == "1 2 3 4\n"
+    assert "Where to stop." in ea("fakes", "count", "--help").out
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "info", "rerun", "plugins", "doctor", "models show", "weights pull", "weights verify"]
+)
+def test_every_command_has_help(ea, command):
+    result = ea(*command.split(), "--help")
+    assert result.code == 0
+    assert "Usage: ea" in result.out
+
+
+def test_a_command_of_a_package_that_is_not_installed_names_the_package(ea, monkeypatch):
+    monkeypatch.setattr("easyanimate_cli.app.load_plugins", lambda: Plugins([]))
+    for args, package in ((("data", "shapes"), "easyanimate-data"), (("train", "vae"), "easyanimate-vae")):
+        result = ea(*args)
+        assert result.code == 2
+        assert f"pip install {package}" in result.err
+
+
+def test_a_plugin_cannot_take_a_built_in_command(ea, monkeypatch, fake):
+    spec = dataclasses.replace(next(iter(fake.ea_commands())), group="models", name="list")
+    monkeypatch.setattr(fake, "ea_commands", fake.hookimpl(lambda: [spec]))
+    assert "Paints noise." in ea("models", "list").out
+
+
+def test_models_list_and_show(ea):
+    for args in (["models"], ["models", "list"]):
+        out = ea(*args).out
+        [line] = [line for line in out.splitlines() if line.startswith("fake ")]
+        assert "Paints noise." in line
+        assert "32x48, 16 frames" in line
+        assert "demo, official (not here)" in line
+    out = ea("models", "show", "fake").out
+    for words in (
+        "euler, ddim",
+        "multiples of 16 up to 2048",
+        "--size 32x48 --frames 16",
+        "ea weights pull fake official",
+    ):
+        assert words in out
+
+
+def test_plugins_lists_what_is_broken_and_why(ea):
+    out = ea("plugins").out
+    assert "easyanimate-fake" in out
+    assert "model fake" in out
+    assert "Broken: easyanimate-broken 0.3 (easyanimate_broken): cannot be imported: ModuleNotFoundError" in out
+
+
+def make_machine(torch=None, devices=()):
+    return Machine(
+        system="Linux", python="3.11", num_cpus=2, memory_bytes=8, free_memory_bytes=4, torch=torch, devices=devices
+    )
+
+
+def make_device(name, *dtypes):
+    return Device(name=name, model="card", memory_bytes=16_000_000_000, free_bytes=9_000_000_000, dtypes=dtypes)
+
+
+def test_doctor_tells_what_can_run_and_what_is_missing(ea, monkeypatch):
+    monkeypatch.setattr("easyanimate_cli.doctor.read_machine", make_machine)
+    result = ea("doctor")
+    assert result.code == 0
+    for words in (
+        "fake       runs with the weights demo",
+        "fake-text  runs; needs no weights",
+        "easyanimate-broken is broken",
+        "ea weights pull fake official",
+        "PyTorch is not installed",
+    ):
+        assert words in result.out
+
+
+@pytest.mark.parametrize(
+    ("devices", "words"),
+    [
+        ((make_device("cuda:0", "bfloat16", "float32"),), "9.0 GB free of 16.0 GB, runs in bfloat16 (also float32)"),
+        ((make_device("cpu", "float32"),), "PyTorch sees no GPU"),
+        ((), "PyTorch cannot be used (broken: x)"),
+    ],
+)
+def test_doctor_tells_about_devices(ea, monkeypatch, devices, words):
+    monkeypatch.setattr("easyanimate_cli.doctor.read_machine", lambda: make_machine("broken: x", devices))
+    assert words in ea("doctor").out
+
+
+def test_info_for_people_and_as_json(ea):
+    ea("run", "--model", "fake", "--prompt", "a red circle", "--seed", 3, "-o", "x.mp4")
+    out = ea("info", "x.mp4").out
+    for words in ("a red circle", "demo", "euler", "ea rerun x.mp4"):
+        assert words in out
+    content = json.loads(ea("info", "x.mp4", "--json").out)
+    assert content["request"]["seed"] == 3
+
+
+class TestRerun:
+    @pytest.fixture
+    def first(self, ea, media):  # noqa: ARG002 (files to start from)
+        ea("run", "--model", "fake", "--prompt", "red", "--image", "image.png", "--seed", 3, "-o", "x.mp4")
+
+    @pytest.mark.usefixtures("first")
+    def test_gives_the_same_frames(self, ea, fake):
+        result = ea("rerun", "x.mp4")
+        assert result.out == "x-rerun.mp4\n"
+        assert "Identical" in result.err
+        one, two = fake.requests
+        assert (one.seed, one.prompt, one.start_images[0].shape) == (two.seed, two.prompt, two.start_images[0].shape)
+        assert ea("rerun", "x-rerun.mp4", "-o", "y.mp4").out == "y.mp4\n"
+
+    def test_repeats_images(self, ea):
+        ea("run", "--model", "fake", "--prompt", "red", "--frames", 1, "-o", "x.png")
+        result = ea("rerun", "x.png")
+        assert result.out == "x-rerun.png\n"
+        assert "Identical" in result.err
+
+    @pytest.mark.usefixtures("first")
+    def test_says_when_the_result_differs(self, ea, fake, monkeypatch):
+        original = fake.make_video
+        monkeypatch.setattr(fake, "make_video", lambda request: type(v := original(request))(255 - v.frames, v.fps))
+        assert "differ" in ea("rerun", "x.mp4").err
+
+    @pytest.mark.usefixtures("first")
+    def test_refuses_changed_inputs(self, ea):
+        Path("image.png").write_bytes(b"other")
+        result = ea("rerun", "x.mp4")
+        assert result.code == 2
+        assert "image.png" in result.err
+        Path("image.png").unlink()
+        assert "is gone" in ea("rerun", "x.mp4").err
+
+    def test_refuses_changed_weights(self, ea, fake, tmp_path):
+        folder = tmp_path / "weights"
+        folder.mkdir()
+        content = (fake.FOLDER / "weights.safetensors").read_bytes()
+        (folder / "weights.safetensors").write_bytes(content)
+        ea("run", "--model", "fake", "--prompt", "red", "--weights", folder, "-o", "x.mp4")
+        (folder / "weights.safetensors").write_bytes(content[:-1] + b"!")
+        result = ea("rerun", "x.mp4")
+        assert result.code == 2
+        assert "weights.safetensors differ" in result.err
+        assert not Path("x-rerun.mp4").exists()
+
+
+class TestWeights:
+    def test_list(self, ea):
+        lines = ea("weights").out.splitlines()
+        assert any("demo" in line and "MIT" in line and "in " in line for line in lines)
+        assert any("14.0 GB" in line and "ea weights pull fake official" in line for line in lines)
+
+    def test_list_shows_damage(self, ea):
+        folder = Path("models/Diffusion_Transformer/Fake")
+        folder.mkdir(parents=True)
+        (folder / "config.json").touch()
+        assert "damaged: A file is missing." in ea("weights", "list").out
+
+    def test_pull_from_an_archive(self, ea, fake):
+        with tarfile.open("fake.tar.gz", "w:gz") as tar:
+            tar.add(fake.FOLDER, "EasyAnimateFake")
+        result = ea("weights", "pull", "fake", "--from", "fake.tar.gz")
+        assert result.code == 0, result.err
+        for words in ("Apache-2.0", "14.0 GB", "ea run --model fake --weights official"):
+            assert words in result.err
+        assert result.out == f"{Path('models/Diffusion_Transformer/Fake')}\n"
+        assert ea("run", "--model", "fake", "--prompt", "x").code == 0
+        assert fake.loads[0].weights == Path("models/Diffusion_Transformer/Fake")
+
+    def test_an_unsafe_archive_is_refused(self, ea):
+        Path("evil").write_text("x", encoding="utf-8")
+        with tarfile.open("evil.tar", "w") as tar:
+            tar.add("evil", "../../escaped")
+        result = ea("weights", "pull", "fake", "--from", "evil.tar")
+        assert result.code == 2
+        assert "unsafe" in result.err
+        assert not Path("models/Diffusion_Transformer/Fake").exists()
+
+    def test_pull_of_weights_that_are_shipped(self, ea, fake):
+        result = ea("weights", "pull", "fake", "demo")
+        assert result.code == 0
+        assert result.out == f"{fake.FOLDER}\n"
+
+    def test_pull_without_a_connection(self, ea, monkeypatch):
+        def fail(*_, **__):
+            raise OSError("no route to host")
+
+        monkeypatch.setattr("easyanimate_core.download._download", fail)
+        result = ea("weights", "pull", "fake")
+        assert result.code == 2
+        assert "no route to host" in result.err
+        assert "ea weights pull fake official" in result.err
+
+    def test_verify(self, ea):
+        result = ea("weights", "verify", "fake", "demo")
+        assert result.code == 0
+        assert "weights.safetensors" in result.out
+        assert "are whole" in result.out

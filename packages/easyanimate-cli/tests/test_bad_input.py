@@ -1,0 +1,170 @@
+"""Everything that a user can get wrong: one screen on standard error, exit code 2, nothing loaded, nothing written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from easyanimate_core import machine
+
+FAKE = Path(__file__).parent / "fake"
+RUN = ("run", "--model", "fake", "--prompt", "x")
+
+
+def check(result, fake, *words):
+    assert result.code == 2, result
+    assert result.out == ""
+    for word in words:
+        assert word in result.err, result.err
+    assert "Traceback" not in result.err
+    assert len(result.err.splitlines()) <= 20
+    assert not fake.loads
+    assert not list(Path().rglob("*.mp4")) + list(Path().rglob("*.part*"))
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (
+            ("run", "--model", "fak", "--prompt", "x"),
+            ("There is no model fak", "did you mean fake", "easyanimate-broken"),
+        ),
+        (("run", "--model", "v9", "--prompt", "x"), ("There is no model v9",)),
+        (("run", "--prompt", "x"), ("--model",)),
+        (("run", "--model", "fake"), ("no prompt",)),
+        (("run", "--model", "fake", "--prompt", "  "), ("prompt is empty",)),
+        ((*RUN, "--sampler", "eulr"), ("eulr", "euler, ddim", "did you mean euler?")),
+        ((*RUN, "--size", "30x48"), ("height 30", "use 16 or 32")),
+        ((*RUN, "--size", "32x50"), ("width 50", "use 48 or 64")),
+        ((*RUN, "--size", "big"), ("HEIGHTxWIDTH",)),
+        ((*RUN, "--frames", 17), ("17 frames", "use 16 or 24")),
+        ((*RUN, "--frames", 160), ("160 frames", "use 144")),
+        ((*RUN, "--frames", 0), ("num_frames must be positive",)),
+        ((*RUN, "--frames", "many"), ("--frames",)),
+        ((*RUN, "--num-videos", 0), ("num_videos must be positive",)),
+        ((*RUN, "--steps", 0), ("num_inference_steps must be positive",)),
+        ((*RUN, "--seed", -1), ("seed",)),
+        ((*RUN, "--weights", "demmo"), ("There are no weights demmo", "demo")),
+        ((*RUN, "--weights", "official"), ("not on this machine", "ea weights pull fake official")),
+        ((*RUN, "--weights", "nobody/other"), ("not on this machine",)),
+        ((*RUN, "--weights", "."), ("weights",)),
+        ((*RUN, "--image", "gone.png"), ("no such file", "gone.png")),
+        ((*RUN, "--image", "text.png"), ("cannot be read", "text.png")),
+        ((*RUN, "--video", "text.png"), ("cannot be read", "text.png")),
+        ((*RUN, "--video", "empty.mp4"), ("empty.mp4",)),
+        ((*RUN, "--video", "video.mp4", "--mask", "gone.png"), ("gone.png",)),
+        ((*RUN, "--video", "video.mp4", "--frames", 24), ("20 frames for 24", "--frames 16")),
+        ((*RUN, "--end-image", "image.png"), ("needs a start image", "--image")),
+        ((*RUN, "--mask", "mask.png"), ("needs a video",)),
+        ((*RUN, "--strength", 0.5), ("--video",)),
+        ((*RUN, "--video", "video.mp4", "--image", "image.png"), ("not from both",)),
+        ((*RUN, "--video", "video.mp4", "--strength", 1.5), ("above 0, up to 1",)),
+        ((*RUN, "--segment", 16), ("--segment and --overlap",)),
+        ((*RUN, "--segment", 16, "--overlap", 16), ("overlap",)),
+        ((*RUN, "--segment", 15, "--overlap", 4), ("15 frames", "use 8 or 16")),
+        ((*RUN, "--lora", "gone.safetensors:0.5"), ("no such LoRA file", "gone.safetensors")),
+        ((*RUN, "--dtype", "float8"), ("float8", "bfloat16")),
+        ((*RUN, "-o", "x.gif"), ("ends in .mp4",)),
+        ((*RUN, "--frames", 1, "-o", "x.mp4"), ("ends in .png", "one frame is an image")),
+        ((*RUN, "-o", "text.png/x.mp4"), ("text.png",)),
+        ((*RUN, "--batch", "gone.jsonl"), ("gone.jsonl",)),
+        ((*RUN, "--promt", "x"), ("--promt", "--prompt")),
+        (("run", "--model", "fake-text", "--prompt", "x", "--image", "image.png"), ("image-to-video", "text-to-video")),
+        (("rum",), ("rum", "run")),
+        (("models", "shw"), ("shw", "show")),
+        (("models", "show", "fak"), ("did you mean fake",)),
+        (("info", "video.mp4"), ("no manifest", "video.mp4")),
+        (("info", "gone.mp4"), ("gone.mp4",)),
+        (("rerun", "video.mp4"), ("no manifest",)),
+        (("weights", "pull", "fake", "demmo"), ("demmo", "did you mean demo")),
+        (("weights", "pull", "fake", "--from", "gone.tar"), ("gone.tar",)),
+        (("weights", "verify", "fake", "official"), ("not on this machine",)),
+        (("fakes", "gone"), ("a_library_that_nobody_has",)),
+        (("fakes", "cunt"), ("count",)),
+    ],
+)
+@pytest.mark.usefixtures("media")
+def test_mistakes(ea, fake, args, words):
+    Path("video.mp4").rename("video.kept")
+    Path("empty.mp4").touch()
+    shutil.copy("video.kept", "video.mp4")
+    result = ea(*args)
+    for name in ("video.mp4", "empty.mp4"):
+        Path(name).unlink()
+    check(result, fake, *words)
+
+
+def test_damaged_weights_name_the_file_and_the_way_out(ea, fake):
+    folder = Path("models/Diffusion_Transformer/Fake")
+    folder.mkdir(parents=True)
+    (folder / "config.json").touch()
+    check(ea(*RUN, "--weights", "official"), fake, "weights.safetensors", "ea weights pull fake official")
+
+
+def test_a_folder_that_cannot_be_written(ea, fake, monkeypatch):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(machine.tempfile, "TemporaryFile", refuse)
+    check(ea(*RUN, "-o", "sub/x.mp4"), fake, "sub", "Permission denied", "--output")
+    assert not Path("sub").exists()
+
+
+def test_a_full_disk(ea, fake, monkeypatch):
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: usage._replace(free=1_000_000))
+    check(ea(*RUN), fake, "not enough space", "1.0 MB free")
+
+
+def test_weights_larger_than_the_memory_are_refused_before_loading(ea, fake, monkeypatch):
+    nothing = machine.Device(name="cpu", model="x", memory_bytes=16, free_bytes=15, dtypes=("float32", "bfloat16"))
+    facts = machine.Machine(
+        system="", python="", num_cpus=1, memory_bytes=16, free_memory_bytes=15, torch="2", devices=(nothing,)
+    )
+    monkeypatch.setattr("easyanimate_cli.memory.free_memory", lambda: 15)
+    monkeypatch.setattr("easyanimate_cli.memory.read_machine", lambda: facts)
+    check(ea(*RUN), fake, "16 bytes of weights as float32", "15 bytes that are free", "--dtype bfloat16")
+
+
+def test_out_of_memory_says_what_would_fit(ea):
+    result = ea("run", "--model", "fake", "--prompt", "memory", "--dtype", "float32")
+    assert result.code == 2
+    assert "--frames 8 or --size 16x32 or --dtype bfloat16" in result.err
+    assert "Traceback" not in result.err
+    assert not Path("outputs").exists()
+
+
+def test_a_bug_is_one_line_with_a_traceback_on_demand(ea):
+    result = ea("run", "--model", "fake", "--prompt", "bug")
+    assert result.code == 1
+    assert "Bug: KeyError: 'a bug of the model'" in result.err
+    assert "Traceback" not in result.err
+    result = ea("--debug", "run", "--model", "fake", "--prompt", "bug")
+    assert result.code == 1
+    assert "Traceback" in result.err
+    assert "make_video" in result.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for single processes")
+def test_ctrl_c_stops_cleanly():
+    environment = {**os.environ, "PYTHONPATH": str(FAKE)}
+    command = [sys.executable, "-c", "from easyanimate_cli.app import main; main()"]
+    args = ["run", "--model", "fake", "--prompt", "slow", "--steps", "1000"]
+    with subprocess.Popen([*command, *args], stdout=-1, stderr=-1, text=True, env=environment) as process:  # noqa: S603
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        assert any(line.startswith("load 1/1") for line in lines)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert out == ""
+    assert "Stopped." in err
+    assert "Traceback" not in err
+    assert not list(Path().rglob("*"))
