@@ -10,7 +10,7 @@ from jaxtyping import install_import_hook
 from safetensors import safe_open
 
 # Every shape annotation of the transformer is checked while the tests run.
-_CHECKED = ("hunyuan", "attention", "embedding", "normalization", "rotary")
+_CHECKED = ("hunyuan", "hunyuan_block", "attention", "embedding", "normalization", "rotary")
 with install_import_hook([f"easyanimate_dit.{name}" for name in _CHECKED], "beartype.beartype"):
     from easyanimate_dit.hunyuan import HunyuanTransformer3DModel
 

@@ -54,6 +54,7 @@ class HunyuanAttention(nn.Module, AttentionModuleMixin):
 
     _default_processor_cls = HunyuanAttnProcessor
     _available_processors = [HunyuanAttnProcessor]  # noqa: RUF012 (diffusers' convention)
+    processor: Any
 
     def __init__(self, dim: int, *, heads: int, head_dim: int, cross_attention_dim: int | None = None) -> None:
         super().__init__()
@@ -68,7 +69,7 @@ class HunyuanAttention(nn.Module, AttentionModuleMixin):
         self.to_k = nn.Linear(context_dim, inner_dim)
         self.to_v = nn.Linear(context_dim, inner_dim)
         self.to_out = nn.ModuleList([nn.Linear(inner_dim, dim), nn.Dropout(0.0)])
-        self.set_processor(HunyuanAttnProcessor())
+        self.processor = HunyuanAttnProcessor()
 
     def project(
         self, hidden_states: Float[Tensor, "B N C"], encoder_hidden_states: Float[Tensor, "B M E"] | None

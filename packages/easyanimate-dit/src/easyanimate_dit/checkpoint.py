@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import ModelMixin
+from diffusers.configuration_utils import ConfigMixin
+from diffusers.models.modeling_utils import ModelMixin
 from easyanimate_core.errors import WeightsError
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -63,7 +64,7 @@ def check_shapes(
         raise WeightsError(
             f"{source} does not fit the model",
             received="\n  ".join(problems),
-            expected=f"the {len(expected)} tensors of the model",
+            expected="exactly the tensors of the model",
             fix="check that weights and config.json belong to the same version and variant of EasyAnimate",
         )
 
@@ -143,11 +144,11 @@ def _fit_channels(given: Tensor, own: Tensor) -> Tensor:
     return fitted
 
 
-class StrictModelMixin(ModelMixin):
+class StrictModelMixin(ModelMixin, ConfigMixin):
     """`ModelMixin` whose `from_pretrained` raises where diffusers prints: missing, unexpected and misshapen tensors."""
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Self | tuple[Self, dict[str, Any]]:
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
         """Load a folder or hub repository as diffusers does, with all of its options.
 
         Raises:
@@ -155,15 +156,16 @@ class StrictModelMixin(ModelMixin):
         """
         want_info = kwargs.pop("output_loading_info", False)
         try:
-            model, info = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
+            loaded: Any = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
         except (ValueError, RuntimeError):
             # diffusers stops at the first tensor of another shape: name all of them where the folder is here.
             cls._explain(pretrained_model_name_or_path, kwargs)
             raise
-        loaded = {name: () for name in model.state_dict() if name not in info["missing_keys"]}
+        model, info = loaded
+        # Their shapes are right here, so only the names are compared.
         check_shapes(
-            loaded | dict.fromkeys(info["missing_keys"], ()),
-            loaded | dict.fromkeys(info["unexpected_keys"], ()),
+            dict.fromkeys(info["missing_keys"], ()),
+            dict.fromkeys(info["unexpected_keys"], ()),
             source=str(pretrained_model_name_or_path),
         )
         return (model, info) if want_info else model
@@ -182,7 +184,8 @@ class StrictModelMixin(ModelMixin):
         known = inspect.signature(cls.__init__).parameters
         overrides = {name: value for name, value in kwargs.items() if name in known}
         with torch.device("meta"):
-            model = cls.from_config(cls.load_config(folder), **overrides)
+            config: Any = cls.load_config(folder)
+            model: Any = cls.from_config(config, **overrides)
         check_shapes(
             _shapes(model.state_dict()),
             found,

@@ -28,6 +28,6 @@ def register_transformer_block(block_class: type) -> None:
     The entry is written past `TransformerBlockRegistry.register`, which would import every model of diffusers first;
     diffusers adds its own entries when a cache is switched on.
     """
-    metadata = TransformerBlockMetadata(return_hidden_states_index=0, return_encoder_hidden_states_index=None)
+    metadata = TransformerBlockMetadata(return_hidden_states_index=0)
     metadata._cls = block_class  # noqa: SLF001
     TransformerBlockRegistry._registry[block_class] = metadata  # noqa: SLF001

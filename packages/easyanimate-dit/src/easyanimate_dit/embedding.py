@@ -42,6 +42,8 @@ class PatchEmbed(nn.Module):
 class FramePosition(nn.Module):
     """Sinusoidal table of frame positions, interleaved sine and cosine, added to the hidden states in every block."""
 
+    pe: Tensor
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         frame = torch.arange(_MAX_FRAMES, dtype=torch.float32)[:, None]

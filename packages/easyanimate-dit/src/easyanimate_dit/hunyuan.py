@@ -9,27 +9,25 @@ column), C inner width, M text tokens, Q CLIP query tokens, D1/D2 width of the B
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from diffusers import CacheMixin, ConfigMixin
 from diffusers.configuration_utils import register_to_config
-from diffusers.loaders import PeftAdapterMixin
+from diffusers.loaders.peft import PeftAdapterMixin
+from diffusers.models.cache_utils import CacheMixin
 from easyanimate_core.errors import EasyAnimateError
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from easyanimate_dit.attention import HunyuanAttention
 from easyanimate_dit.checkpoint import StrictModelMixin
 from easyanimate_dit.diffusers_private import (
     AttentionMixin,
     ContextParallelInput,
     ContextParallelOutput,
-    FeedForward,
     PixArtAlphaTextProjection,
     Transformer2DModelOutput,
-    register_transformer_block,
 )
-from easyanimate_dit.embedding import FramePosition, PatchEmbed, Resampler, TimeTextSizeEmbedding
-from easyanimate_dit.normalization import LayerNorm, ModulatedLayerNorm, ShiftedLayerNorm
+from easyanimate_dit.embedding import PatchEmbed, Resampler, TimeTextSizeEmbedding
+from easyanimate_dit.hunyuan_block import HunyuanDiTBlock
+from easyanimate_dit.normalization import ModulatedLayerNorm
 from easyanimate_dit.rotary import RotaryTable, TokenPosition
 
 
@@ -49,120 +47,7 @@ class HunyuanCondition(NamedTuple):
         return [HunyuanCondition(*parts) for parts in zip(self.extra.split(1), self.text.split(1), clips, strict=True)]
 
 
-class ClipGate(nn.Module):
-    """Gated projection after the CLIP attention: one half times GELU of the other.
-
-    The epsilon of its norm is the width itself. That looks like a slip in the original, but the released weights were
-    trained with it, so it is part of the function.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.norm = LayerNorm(dim, eps=float(dim))
-        self.proj = nn.Linear(dim, 2 * dim)
-
-    def forward(self, x: Float[Tensor, "B N C"]) -> Float[Tensor, "B N C"]:
-        """Gate the tokens."""
-        value, gate = self.proj(self.norm(x)).chunk(2, dim=-1)
-        return value * functional.gelu(gate)
-
-
-class HunyuanDiTBlock(nn.Module):
-    """One block; the long skip is merged inside, so that caches which replace whole blocks stay right."""
-
-    def __init__(
-        self,
-        dim: int,
-        *,
-        heads: int,
-        feed_forward_dim: int,
-        cross_attention_dim: int,
-        activation_fn: str = "gelu-approximate",
-        has_skip: bool = False,
-        has_clip: bool = False,
-        time_position_encoding: bool = True,
-        after_norm: bool = False,
-    ) -> None:
-        super().__init__()
-        head_dim = dim // heads
-        # 1. Self-attention
-        self.norm1 = ShiftedLayerNorm(dim)
-        self.t_embed = FramePosition(dim) if time_position_encoding else None
-        self.attn1 = HunyuanAttention(dim, heads=heads, head_dim=head_dim)
-
-        # 2. Cross-attention to the text
-        self.norm2 = LayerNorm(dim, eps=1e-6)
-        self.attn2 = HunyuanAttention(dim, heads=heads, head_dim=head_dim, cross_attention_dim=cross_attention_dim)
-
-        # 3. Cross-attention to the reference image; starts as zero, so that a text model can be continued
-        if has_clip:
-            self.norm_clip = LayerNorm(dim, eps=1e-6)
-            self.attn_clip = HunyuanAttention(
-                dim, heads=heads, head_dim=head_dim, cross_attention_dim=cross_attention_dim
-            )
-            self.gate_clip = ClipGate(dim)
-            self.norm_clip_out = LayerNorm(dim, eps=1e-6)
-            nn.init.zeros_(self.norm_clip_out.weight)
-
-        # 4. Feed-forward
-        self.norm3 = LayerNorm(dim, eps=1e-6)
-        self.ff = FeedForward(dim, activation_fn=activation_fn, inner_dim=feed_forward_dim)
-        self.norm4 = LayerNorm(dim, eps=1e-6) if after_norm else None
-
-        # 5. Long skip
-        if has_skip:
-            self.skip_norm = LayerNorm(2 * dim, eps=1e-6)
-            self.skip_linear = nn.Linear(2 * dim, dim)
-
-    def forward(
-        self,
-        hidden_states: Float[Tensor, "B N C"],
-        encoder_hidden_states: Float[Tensor, "B M D1"],
-        activated_temb: Float[Tensor, "B C"],
-        rotary_emb: RotaryTable | None = None,
-        frame_index: Int[Tensor, " F"] | None = None,
-        clip_hidden_states: Float[Tensor, "B Q D1"] | None = None,
-        skip: Float[Tensor, "B N C"] | None = None,
-    ) -> Float[Tensor, "B N C"]:
-        """Transform the tokens.
-
-        Args:
-            hidden_states: tokens of all frames.
-            encoder_hidden_states: text tokens.
-            activated_temb: SiLU(conditioning vector).
-            rotary_emb: (cos, sin) of all tokens, each [N, D / 2].
-            frame_index: index of every frame, or None for a single image, which has no frame position.
-            clip_hidden_states: resampled CLIP tokens, for blocks with the CLIP branch.
-            skip: output of the mirrored earlier block, for blocks with a long skip.
-        """
-        # 0. Long skip, then the frame positions, which stay in the residual stream
-        if skip is not None:
-            hidden_states = self.skip_linear(self.skip_norm(torch.cat([hidden_states, skip], dim=-1)))
-        if self.t_embed is not None and frame_index is not None:
-            hidden_states = self.t_embed(hidden_states, frame_index)
-
-        # 1. Self-attention
-        hidden_states = hidden_states + self.attn1(self.norm1(hidden_states, activated_temb), None, rotary_emb)
-
-        # 2. Cross-attention to the text
-        hidden_states = hidden_states + self.attn2(self.norm2(hidden_states), encoder_hidden_states, rotary_emb)
-
-        # 3. Cross-attention to the reference image
-        if clip_hidden_states is not None:
-            attended = self.attn_clip(self.norm_clip(hidden_states), clip_hidden_states, rotary_emb)
-            hidden_states = hidden_states + self.norm_clip_out(self.gate_clip(attended))
-
-        # 4. Feed-forward
-        transformed = self.ff(self.norm3(hidden_states))
-        if self.norm4 is not None:
-            transformed = self.norm4(transformed)
-        return hidden_states + transformed
-
-
-register_transformer_block(HunyuanDiTBlock)
-
-
-class HunyuanTransformer3DModel(StrictModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin, AttentionMixin):
+class HunyuanTransformer3DModel(StrictModelMixin, PeftAdapterMixin, CacheMixin, AttentionMixin):
     """The denoiser of EasyAnimate V4; class name, config fields, arguments and weights are those of the original.
 
     A model whose `in_channels` times 2 differs from `out_channels` is an inpainting model (InP): it also takes
@@ -197,6 +82,7 @@ class HunyuanTransformer3DModel(StrictModelMixin, ConfigMixin, PeftAdapterMixin,
     """
 
     _supports_gradient_checkpointing = True
+    _gradient_checkpointing_func: Any
     _no_split_modules: ClassVar = ["HunyuanDiTBlock"]
     _repeated_blocks: ClassVar = ["HunyuanDiTBlock"]
     # Parameters that stand outside linear layers, and what must keep its precision.
@@ -300,15 +186,24 @@ class HunyuanTransformer3DModel(StrictModelMixin, ConfigMixin, PeftAdapterMixin,
 
     def _encode_condition(
         self,
-        encoder_hidden_states: Float[Tensor, "B S1 D1"],
-        text_embedding_mask: Tensor,
-        encoder_hidden_states_t5: Float[Tensor, "B S2 D2"],
-        text_embedding_mask_t5: Tensor,
-        image_meta_size: Tensor,
+        encoder_hidden_states: Float[Tensor, "B S1 D1"] | None,
+        text_embedding_mask: Tensor | None,
+        encoder_hidden_states_t5: Float[Tensor, "B S2 D2"] | None,
+        text_embedding_mask_t5: Tensor | None,
+        image_meta_size: Tensor | None,
         style: Int[Tensor, " B"] | None,
         clip_encoder_hidden_states: Float[Tensor, "B K clip"] | None,
         clip_attention_mask: Tensor | None,
     ) -> HunyuanCondition:
+        if (
+            encoder_hidden_states is None
+            or text_embedding_mask is None
+            or encoder_hidden_states_t5 is None
+            or text_embedding_mask_t5 is None
+            or image_meta_size is None
+        ):
+            raise _miss("text states, their masks and image sizes", "give them, or a condition from encode_condition()")
+
         # 1. Constant part of the conditioning vector
         if style is None:
             style = torch.zeros(len(encoder_hidden_states), dtype=torch.long, device=encoder_hidden_states.device)
@@ -323,17 +218,10 @@ class HunyuanTransformer3DModel(StrictModelMixin, ConfigMixin, PeftAdapterMixin,
         if not self.has_clip:
             return HunyuanCondition(extra, text, None)
         if clip_encoder_hidden_states is None or clip_attention_mask is None:
-            raise EasyAnimateError(
-                "an inpainting transformer needs CLIP tokens and their mask",
-                received="none",
-                expected=f"clip_encoder_hidden_states (B, tokens, {self.config.projection_dim}) and "
-                f"clip_attention_mask (B, {self.config.n_query})",
-                fix="give zeros for both when there is no reference image",
-            )
+            raise _miss("CLIP tokens and their mask", "give zeros for both when there is no reference image")
         clip = self.clip_projection(clip_encoder_hidden_states)
-        return HunyuanCondition(
-            extra, text, torch.where(clip_attention_mask.bool()[..., None], clip, self.clip_padding.to(clip.dtype))
-        )
+        clip = torch.where(clip_attention_mask.bool()[..., None], clip, self.clip_padding.to(clip.dtype))
+        return HunyuanCondition(extra, text, clip)
 
     def forward(
         self,
@@ -357,7 +245,7 @@ class HunyuanTransformer3DModel(StrictModelMixin, ConfigMixin, PeftAdapterMixin,
 
         Args:
             hidden_states: noisy latents. None: only encode the condition (see `encode_condition`).
-            timestep: (B), 0 to 1000.
+            timestep: (B) or one for all, 0 to 1000.
             encoder_hidden_states: BERT states.
             text_embedding_mask: (B, S1), 1 where a BERT position is a real token.
             encoder_hidden_states_t5: T5 states.
@@ -386,23 +274,24 @@ class HunyuanTransformer3DModel(StrictModelMixin, ConfigMixin, PeftAdapterMixin,
                 clip_encoder_hidden_states,
                 clip_attention_mask,
             )
-        if hidden_states is None:
+        if hidden_states is None or timestep is None:
             return condition
-        activated_temb = functional.silu(self.time_extra_emb(timestep, condition.extra)).to(hidden_states.dtype)
+        temb = self.time_extra_emb(timestep.reshape(-1).expand(len(hidden_states)), condition.extra)
+        activated_temb = functional.silu(temb).to(hidden_states.dtype)
 
         # 2. Tokens and their positions
         num_frames, height, width = hidden_states.shape[2:]
         if inpaint_latents is not None:
             hidden_states = torch.cat([hidden_states, inpaint_latents], dim=1)
-        hidden_states = self.pos_embed(hidden_states)
-        rotary_emb, frame_index = None, torch.arange(num_frames, device=hidden_states.device)
+        tokens: Tensor = self.pos_embed(hidden_states)
+        rotary_emb, frame_index = None, torch.arange(num_frames, device=tokens.device)
         if image_rotary_emb is not None:
             cos, sin, frame_index = self.token_position(image_rotary_emb, num_frames)
             rotary_emb = cos, sin
 
         # 3. Blocks
-        hidden_states = self._run_blocks(
-            hidden_states,
+        tokens = self._run_blocks(
+            tokens,
             condition.text,
             activated_temb,
             rotary_emb,
@@ -411,9 +300,9 @@ class HunyuanTransformer3DModel(StrictModelMixin, ConfigMixin, PeftAdapterMixin,
         )
 
         # 4. Output: tokens back to rows and columns
-        hidden_states = self.proj_out(self.norm_out(hidden_states, activated_temb))
-        patch = self.config.patch_size
-        grid = hidden_states.unflatten(1, (num_frames, height // patch, width // patch))
+        tokens = self.proj_out(self.norm_out(tokens, activated_temb))
+        patch = self.config["patch_size"]
+        grid = tokens.unflatten(1, (num_frames, height // patch, width // patch))
         grid = grid.unflatten(-1, (patch, patch, self.out_channels))
         sample = grid.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
         return Transformer2DModelOutput(sample=sample) if return_dict else (sample,)
@@ -431,6 +320,10 @@ class HunyuanTransformer3DModel(StrictModelMixin, ConfigMixin, PeftAdapterMixin,
             if index < middle - 1:
                 skips.append(hidden_states)
         return hidden_states
+
+
+def _miss(what: str, fix: str) -> EasyAnimateError:
+    return EasyAnimateError(f"the transformer needs {what}", received="none", expected=what, fix=fix)
 
 
 def _check_config(config: Any) -> None:

@@ -22,7 +22,7 @@ from torch import nn
 from easyanimate_dit.embedding import FusedProjectionAttention
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from torch import Tensor
 
@@ -81,7 +81,7 @@ def name_original(component: Component, path: str) -> str:
     return _ORIGINAL_PREFIX[component] + path.replace(".", "_")
 
 
-def list_targets(model: nn.Module) -> dict[str, nn.Module]:
+def list_targets(model: nn.Module) -> dict[str, Any]:
     """Find the modules that the original gives LoRA weights, by path.
 
     Transformer: every linear layer and every 1x1 convolution, except the fused attention of the resampler. Text
@@ -99,7 +99,7 @@ def list_targets(model: nn.Module) -> dict[str, nn.Module]:
     return targets
 
 
-def _unwrap(module: nn.Module) -> nn.Module:
+def _unwrap(module: nn.Module) -> Any:
     """The layer itself where peft has wrapped it."""
     return getattr(module, "base_layer", module)
 
@@ -163,9 +163,9 @@ def _split_key(key: str, source: str) -> tuple[Component, str, str]:
             fix="give whole checkpoints with --weights",
         )
     name, part = key.removesuffix(suffix), _SUFFIXES[suffix]
-    for prefix, component in {"lora_unet_": "transformer", "lora_te_": "text_encoder"}.items():
-        if name.startswith(prefix):  # one or two underscores after `unet`: both exist
-            return component, name.removeprefix(prefix).removeprefix("_"), part
+    for component, prefix in _ORIGINAL_PREFIX.items():
+        if name.startswith(prefix.removesuffix("_")):  # one or two underscores after `unet`: both exist
+            return component, name.removeprefix(prefix.removesuffix("_")).removeprefix("_"), part
     for prefix, component in _PEFT_PREFIXES.items():
         if name.startswith(prefix):
             return component, name.removeprefix(prefix), part
@@ -231,13 +231,12 @@ def _explain_unknown(lora: LoraFile, unknown: list[str], total: int, by_name: Ma
     )
 
 
-def _find_misshapen(matched: Mapping[str, LoraLayer], targets: Mapping[str, nn.Module]) -> Iterator[str]:
+def _find_misshapen(matched: Mapping[str, LoraLayer], targets: Mapping[str, Any]) -> Iterator[str]:
     for path, layer in matched.items():
-        weight = targets[path].weight
         # Quantised weights are packed, so the layer's own numbers are asked, not the tensor's shape.
-        module: Any = targets[path]
+        module = targets[path]
         is_linear = isinstance(module, nn.Linear)
-        own = (module.out_features, module.in_features) if is_linear else tuple(weight.shape[:2])
+        own = (module.out_features, module.in_features) if is_linear else tuple(module.weight.shape[:2])
         given = layer.up.shape[0], layer.down.shape[1]
         if tuple(given) != own or layer.up.shape[1] != layer.rank:
             yield f"{path} {tuple(layer.up.shape)} x {tuple(layer.down.shape)} for a weight {own}"
@@ -302,7 +301,8 @@ def attach_lora(
         from peft import LoraConfig
 
         model.load_adapter(peft_config=LoraConfig(**config), adapter_state_dict=tensors, adapter_name=adapter_name)
-    for module in model.modules():
+    layers: Iterable[Any] = model.modules()
+    for module in layers:
         if adapter_name in getattr(module, "lora_A", {}):
             module.set_scale(adapter_name, weight)
     return len(matched)

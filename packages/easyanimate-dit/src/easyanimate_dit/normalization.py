@@ -16,11 +16,11 @@ class LayerNorm(nn.LayerNorm):
     of the parameters does nothing unless layerwise casting keeps them in a dtype of their own.
     """
 
-    def forward(self, x: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch channels"]:
+    def forward(self, input: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch channels"]:  # noqa: A002
         """Normalise the last axis."""
-        weight = None if self.weight is None else self.weight.to(x.dtype)
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        return functional.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
+        weight = None if self.weight is None else self.weight.to(input.dtype)
+        bias = None if self.bias is None else self.bias.to(input.dtype)
+        return functional.layer_norm(input, self.normalized_shape, weight, bias, self.eps)
 
 
 class ShiftedLayerNorm(nn.Module):
