@@ -17,6 +17,7 @@ from golden_case import Comparison, GoldenCase
 from golden_lora import run_lora
 from golden_model import run_transformer, run_vae
 from golden_pipeline import run_pipeline
+from golden_training import run_training_inputs, run_training_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ RUNNERS: dict[str, Callable[[GoldenCase], list[Comparison]]] = {
     "EasyAnimatePipeline_Multi_Text_Encoder": run_pipeline,
     "EasyAnimatePipeline_Multi_Text_Encoder_Inpaint": run_pipeline,
     "LoRANetwork / merge_lora": run_lora,
+    "training step": run_training_step,
+    "training inputs": run_training_inputs,
 }
 """By the original's class name, as the files give it."""
 

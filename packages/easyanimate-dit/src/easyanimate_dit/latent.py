@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -23,8 +22,8 @@ class LatentCodec:
     """The latent arithmetic of a model version.
 
     Args:
-        vae: Gives `encode(x).latent_dist` and `decode(z).sample`; its `config` names `scaling_factor` and
-            `latent_channels`. Offers `decode_chunks(z)` where it can decode a clip in pieces along time.
+        vae: Gives `encode(x).latent_dist`, and `decode_chunks(z)`, the clip in pieces along time; its `config` names
+            `scaling_factor` and `latent_channels`.
         shapes: Which clips there are and how large their latents are.
     """
 
@@ -40,9 +39,7 @@ class LatentCodec:
     def encode(self, pixels: Tensor, noise: NoiseSource, use: NoiseUse, *, device: torch.device) -> Tensor:
         """A sample of the posterior of pixels [B, 3, T, H, W] in [-1, 1], scaled for the transformer."""
         vae = self._vae
-        # The hook of diffusers' model offload sits on `forward`; this brings the weights here for `encode`, too.
-        encode = apply_forward_hook(type(vae).encode)
-        posterior = encode(vae, pixels.to(device, vae.dtype)).latent_dist
+        posterior = vae.encode(pixels.to(device, vae.dtype)).latent_dist
         draw = noise.draw(posterior.mean.shape, use, device=device, dtype=posterior.mean.dtype)
         return (posterior.mean + torch.exp(0.5 * posterior.logvar) * draw) * vae.config.scaling_factor
 
@@ -50,11 +47,7 @@ class LatentCodec:
         """Pixels [B, 3, T, H, W] in [0, 1], piece by piece along time, each freed before the next is made."""
         vae = self._vae
         unscaled = latents.to(vae.dtype) / vae.config.scaling_factor
-        if hasattr(vae, "decode_chunks"):
-            chunks = apply_forward_hook(type(vae).decode_chunks)(vae, unscaled)
-        else:
-            chunks = iter((apply_forward_hook(type(vae).decode)(vae, unscaled).sample,))
-        for chunk in chunks:
+        for chunk in vae.decode_chunks(unscaled):
             yield chunk.clamp(-1, 1) / 2 + 0.5
 
 

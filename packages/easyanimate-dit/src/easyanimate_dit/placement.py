@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import torch
+from diffusers.hooks import apply_group_offloading
 from easyanimate_core.errors import RequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from easyanimate_dit.pipeline import EasyAnimatePipeline
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -58,26 +62,50 @@ def choose_vae_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype == torch.float16 else dtype
 
 
-def place_pipeline(pipeline: EasyAnimatePipeline, device: torch.device) -> None:
-    """Move the models to the device; where its memory does not hold them all, only while they are needed.
+class Placement(StrEnum):
+    """How models share a device."""
 
-    All at once if they fit beside the activations; else one model at a time; else block by block.
+    WHOLE = "all models stay there"
+    BY_MODEL = "a model is there while it works"
+    BY_LAYER = "a layer is there while it works"
+
+
+def choose_placement(model_bytes: Sequence[int], free_bytes: int) -> Placement:
+    """What fits beside the activations of a run.
+
+    Args:
+        model_bytes: Size of each model.
+        free_bytes: Free memory of the device.
     """
-    if device.type != "cuda":
+    free_bytes -= _ACTIVATION_BYTES
+    if sum(model_bytes) <= free_bytes:
+        return Placement.WHOLE
+    return Placement.BY_MODEL if max(model_bytes) <= free_bytes else Placement.BY_LAYER
+
+
+def place_pipeline(pipeline: EasyAnimatePipeline, device: torch.device) -> Placement:
+    """Move the models to the device; where a GPU does not hold them all, only while they are needed."""
+    models = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    placement = Placement.WHOLE
+    if device.type == "cuda":
+        sizes = [_count_bytes(model) for model in models]
+        placement = choose_placement(sizes, torch.cuda.mem_get_info(device)[0])
+    if placement is Placement.WHOLE:
         pipeline.to(device)
-        return
-    sizes = [_count_bytes(part) for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
-    free = torch.cuda.mem_get_info(device)[0] - _ACTIVATION_BYTES
-    if sum(sizes) <= free:
-        pipeline.to(device)
-    elif max(sizes) <= free:
+    elif placement is Placement.BY_MODEL:
         pipeline.enable_model_cpu_offload(device=device)
     else:
-        pipeline.enable_group_offload(
-            onload_device=device, offload_type="block_level", num_blocks_per_group=1, use_stream=True
-        )
+        offload_layers(models, device)
+    return placement
+
+
+def offload_layers(models: Iterable[torch.nn.Module], device: torch.device) -> None:
+    """Keep weights on the CPU and bring each layer to the device for its turn, the next one on a stream of its own."""
+    for model in models:
+        # Leaves, not blocks: a VAE is entered through `encode` and `decode_chunks`, past the hooks of the whole model.
+        apply_group_offloading(model, device, offload_type="leaf_level", use_stream=device.type == "cuda")
 
 
 def _count_bytes(model: torch.nn.Module) -> int:
-    tensors: list[Any] = [*model.parameters(), *model.buffers()]
+    tensors = [*model.parameters(), *model.buffers()]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -43,6 +43,7 @@ SHAPES = ShapeRule(size_multiple=16, chunk_frames=8, chunk_latents=2, spatial_st
 def load(options: LoadOptions) -> RequestPipeline:
     """Load a folder in the original's layout and put it where it runs; see `ModelSpec.load`."""
     pipeline = build_pipeline(load_components(options))
+    pipeline.vae.enable_tiling()  # pictures larger than a tile would take several times the memory
     place_pipeline(pipeline, choose_device(options.device))
     return RequestPipeline(pipeline)
 

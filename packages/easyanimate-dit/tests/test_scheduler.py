@@ -1,0 +1,83 @@
+"""Samplers by name, and noise that comes from outside."""
+
+import pytest
+import torch
+from easyanimate_core import RequestError, SchedulerSpec
+from easyanimate_dit.noise import SeededNoise
+from easyanimate_dit.sampler import SAMPLERS, allow_tensors_as_arrays, make_scheduler
+from easyanimate_dit.scheduler import set_timesteps, take_step
+
+CONFIG = {
+    "_class_name": "DDPMScheduler",
+    "beta_start": 0.00085,
+    "beta_end": 0.03,
+    "beta_schedule": "scaled_linear",
+    "steps_offset": 1,
+    "timestep_spacing": "leading",
+    "skip_prk_steps": True,
+    "set_alpha_to_one": False,
+    "clip_sample": False,
+}
+
+
+@pytest.mark.parametrize("prediction_type", ["v_prediction", "epsilon"])
+def test_euler_ancestral_with_noise_from_outside_is_diffusers_own(prediction_type):
+    latents = torch.randn(1, 4, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    results = []
+    for outside in (False, True):
+        scheduler = make_scheduler("euler_a", CONFIG | {"prediction_type": prediction_type})
+        timesteps = set_timesteps(scheduler, 4, 1.0)
+        noise = SeededNoise(torch.Generator().manual_seed(5))
+        current = latents * scheduler.init_noise_sigma
+        for timestep in timesteps:
+            prediction = torch.tanh(scheduler.scale_model_input(current, timestep))
+            if outside:
+                current = take_step(scheduler, prediction, timestep, current, noise)
+            else:
+                current = scheduler.step(prediction, timestep, current, generator=noise.generator, return_dict=False)[0]
+        results.append(current)
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in SAMPLERS])
+def test_steps_are_repeatable_without_the_global_state(name):
+    results = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        scheduler = make_scheduler(name, CONFIG)
+        noise = SeededNoise(torch.Generator().manual_seed(5))
+        current = torch.ones(1, 4, 1, 2, 2)
+        for timestep in set_timesteps(scheduler, 5, 1.0):
+            current = take_step(scheduler, current * 0.1, timestep, current, noise)
+        results.append(current)
+    assert torch.equal(*results)
+
+
+def test_strength_skips_the_first_steps():
+    scheduler = make_scheduler("ddim", CONFIG)
+    everything = set_timesteps(scheduler, 6, 1.0)
+    assert torch.equal(set_timesteps(scheduler, 6, 0.5), everything[3:])
+    assert len(set_timesteps(scheduler, 4, 0.7)) == 2
+    with pytest.raises(RequestError, match="no step"):
+        set_timesteps(scheduler, 4, 0.2)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(RequestError, match=r"euler_a(?s:.*)did you mean dpm\+\+"):
+        make_scheduler("dpm", CONFIG)
+
+
+def test_samplers_of_plugins_are_made_the_same_way():
+    def create(config):
+        from diffusers import HeunDiscreteScheduler
+
+        with allow_tensors_as_arrays():
+            return HeunDiscreteScheduler.from_config(config)
+
+    spec = SchedulerSpec(name="heun", summary="second order", create=create)
+    scheduler = make_scheduler("heun", CONFIG, [*SAMPLERS, spec])
+    timesteps = set_timesteps(scheduler, 3, 1.0)
+    noise, current = SeededNoise(), torch.ones(1, 4, 1, 2, 2)
+    for timestep in timesteps:
+        current = take_step(scheduler, current * 0.1, timestep, current, noise)
+    assert current.isfinite().all()
