@@ -121,16 +121,20 @@ def measure_time(dtype: torch.dtype, *, num_layers: int, compiled: bool, rounds:
         print(profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=20))
 
 
-def measure_activations() -> int:
+def measure_activations(num_layers: int = 40) -> int:
     """Return the peak bytes above weights and inputs of one full-size forward pass in bfloat16, without guidance."""
+    default = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
-    with StorageTracker() as tracker, torch.no_grad():
-        model = build_model(num_layers=40)
-        inputs = make_inputs(model, FULL_SIZE)
-        before = tracker.live
-        tracker.reset_peak()
-        model(**inputs)
-        return tracker.peak - before
+    try:
+        with StorageTracker() as tracker, torch.no_grad():
+            model = build_model(num_layers)
+            inputs = make_inputs(model, FULL_SIZE)
+            before = tracker.live
+            tracker.reset_peak()
+            model(**inputs)
+            return tracker.peak - before
+    finally:
+        torch.set_default_dtype(default)
 
 
 def main() -> None:

@@ -54,6 +54,12 @@ def build_golden_model(case: GoldenCase) -> HunyuanTransformer3DModel:
 
 
 @pytest.fixture
+def load_case():
+    """Function from a case name to the case."""
+    return load_golden
+
+
+@pytest.fixture
 def golden():
     """Function from a case name to (case, model with its weights)."""
 
