@@ -5,9 +5,9 @@ Axes: B batch, C channels, T frames, H height, W width in pixels [-1, 1]; t, h, 
 
 # ruff: noqa: PLR0913, PLR0917, ARG002 (the original's configuration, kept by `register_to_config`)
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any, Literal, overload
+from typing import Any, ClassVar, Literal, overload
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -36,7 +36,19 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
     The flavour is chosen by the flags: `slice_mag_vae` (V2: independent causal chunks), `slice_compression_vae`
     (V3: symmetric chunks that see their neighbours), `cache_compression_vae` (V4: causal chunks that continue from the
     chunk before), none (the whole clip in one causal pass). Latents for a pipeline are samples times `scaling_factor`.
+
+    A configuration that switches tiling on gets the original's tiles; `enable_tiling` gives balanced ones, which cost
+    less and are nearer to the untiled result.
     """
+
+    _supports_gradient_checkpointing = True
+    _no_split_modules: ClassVar = ["ResidualBlock3D", "Attention3D"]
+    _skip_layerwise_casting_patterns = ("norm",)
+    # Every part that is called by itself, so that each is brought to the device by itself.
+    _group_offload_block_modules = (
+        *("encoder", "decoder", "quant_conv", "post_quant_conv"),
+        *("conv_in", "mid_block", "conv_norm_out", "conv_out"),
+    )
 
     @register_to_config
     def __init__(
@@ -44,10 +56,10 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
         in_channels: int = 3,
         out_channels: int = 3,
         ch: int = 128,
-        ch_mult: tuple[int, ...] = (1, 2, 4, 4),
-        use_gc_blocks: tuple[bool, ...] | None = None,
-        down_block_types: tuple[str, ...] = ("SpatialDownBlock3D", *("SpatialTemporalDownBlock3D",) * 3),
-        up_block_types: tuple[str, ...] = ("SpatialUpBlock3D", *("SpatialTemporalUpBlock3D",) * 3),
+        ch_mult: Sequence[int] = (1, 2, 4, 4),
+        use_gc_blocks: Sequence[bool] | None = None,
+        down_block_types: Sequence[str] = ("SpatialDownBlock3D", *("SpatialTemporalDownBlock3D",) * 3),
+        up_block_types: Sequence[str] = ("SpatialUpBlock3D", *("SpatialTemporalUpBlock3D",) * 3),
         mid_block_type: str = "MidBlock3D",
         mid_block_use_attention: bool = True,
         mid_block_attention_type: str = "3d",
@@ -222,7 +234,7 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
         return self._encode_chunks(x)
 
     def _encode_chunks(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D t h w"]:
-        """Code a clip chunk by chunk; balanced tiles end before the mid block, which sees the whole picture."""
+        """Code a clip chunk by chunk; balanced tiles end at latent size, from where the whole picture is seen."""
         config = self.settings
         if config.slice_compression_vae or config.cache_compression_vae:
             mode: TemporalMode = Symmetric()
@@ -260,7 +272,7 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
                 lambda rows, columns: torch.cat(list(self._grow(self._open(z[..., rows, columns]), z.shape[2])), dim=2),
             )
         else:
-            # The mid block sees the whole picture; only what follows, where the memory goes, is tiled.
+            # At latent size the whole picture is seen; only what follows, where the memory goes, is tiled.
             opened = list(self._open(z))
             yield tiles.code(
                 height,
@@ -272,7 +284,7 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
             )
 
     def _open(self, z: Float[Tensor, "B C t h w"]) -> Iterator[Float[Tensor, "B D t h w"]]:
-        """Input convolution and mid block, chunk by chunk."""
+        """What the decoder does at latent size, chunk by chunk."""
         config = self.settings
         if config.slice_compression_vae and not config.cache_compression_vae:
             yield from self._open_with_neighbours(z)
@@ -280,7 +292,7 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
         mode = self._first_mode(z.shape[2])
         sliced = config.cache_compression_vae or config.slice_mag_vae
         for chunk in _chunks(z, config.mini_batch_decoder) if sliced else (z,):
-            yield self.decoder.open(chunk, mode)
+            yield self.decoder.lift(self.decoder.open(chunk, mode), mode)
             mode = _following(mode)
 
     def _open_with_neighbours(self, z: Float[Tensor, "B C t h w"]) -> Iterator[Float[Tensor, "B D t h w"]]:
@@ -288,17 +300,17 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
         mode = Symmetric()
         alone = z.shape[2] % 2
         if alone:
-            yield self.decoder.open(z[:, :, :1], mode)
+            yield self.decoder.lift(self.decoder.open(z[:, :, :1], mode), mode)
         parts = z[:, :, alone:].split(self.settings.mini_batch_decoder, dim=2) if z.shape[2] > alone else ()
         for i, part in enumerate(parts):
             start = parts[i - 1].shape[2] if i else 0
             opened = self.decoder.open(torch.cat(parts[max(i - 1, 0) : i + 2], dim=2), mode)
-            yield opened[:, :, start : start + part.shape[2]]
+            yield self.decoder.lift(opened[:, :, start : start + part.shape[2]], mode)
 
     def _grow(
         self, opened: Iterable[Float[Tensor, "B D t h w"]], num_latents: int
     ) -> Iterator[Float[Tensor, "B 3 T H W"]]:
-        """Up blocks and output convolution, chunk by chunk, of a clip of `num_latents` latent frames."""
+        """The rest of the decoder, chunk by chunk, of a clip of `num_latents` latent frames."""
         mode = self._first_mode(num_latents)
         for part in opened:
             yield self.decoder.grow(part, mode)

@@ -163,11 +163,13 @@ class UpBlock3D(Level):
         self.convs = nn.ModuleList(convs)
         self.upsampler = upsampler
 
-    def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D U V X"]:
-        """One level up."""
-        for conv in self.convs:
+    def forward(
+        self, x: Float[Tensor, "B C T H W"], mode: TemporalMode, *, lift: bool = True, enlarge: bool = True
+    ) -> Float[Tensor, "B D U V X"]:
+        """One level up; without `lift` or `enlarge` the residual blocks or the upsampler are left out."""
+        for conv in self.convs if lift else ():
             x = self.run(conv, x, mode)
-        return x if self.upsampler is None else self.upsampler(x, mode)
+        return self.upsampler(x, mode) if enlarge and self.upsampler is not None else x
 
 
 class MidBlock3D(Level):

@@ -86,7 +86,8 @@ def temporal_levels(block_types: tuple[str, ...], *, up: bool) -> tuple[bool, ..
 class Encoder(nn.Module):
     """Pixels [B, 3, T, H, W] to moments [B, 2 * latent channels, t, h, w], before `quant_conv`.
 
-    `forward` is `shrink` then `close`, so that tiles may end before the mid block, which looks at the whole picture.
+    `forward` is `shrink` then `close`: what works at latent size, with the attention, may see the whole picture when the
+    rest is tiled.
     """
 
     def __init__(self, config: CoderConfig, *, in_channels: int, out_channels: int) -> None:
@@ -108,14 +109,15 @@ class Encoder(nn.Module):
         self.conv_out = convolution(widths[-1], out_channels)
 
     def shrink(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
-        """Input convolution and down blocks."""
+        """All levels but the last: down to latent size."""
         x = self.conv_in(mode.pad(self.conv_in, x), mode)
-        for block in self.down_blocks:
+        for block in self.down_blocks[:-1]:
             x = block(x, mode)
         return x
 
     def close(self, x: Float[Tensor, "B C t h w"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
-        """Mid block and output convolution."""
+        """Last level, mid block and output convolution."""
+        x = self.down_blocks[-1](x, mode)
         x = self.mid_block(x, mode)
         x = self.conv_norm_out(x)
         x = mode.pad(self.conv_out, x, silu=True)
@@ -129,7 +131,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latents [B, C, t, h, w], after `post_quant_conv`, to pixels [B, 3, T, H, W].
 
-    `forward` is `open` then `grow`: the slice VAE of V3 lets a chunk see its neighbours in between.
+    `forward` is `open`, `lift`, `grow`. `open` may see neighbouring chunks (V3); `open` and `lift` work at latent size and
+    may see the whole picture when the rest is tiled.
     """
 
     def __init__(self, config: CoderConfig, *, in_channels: int, out_channels: int) -> None:
@@ -155,9 +158,14 @@ class Decoder(nn.Module):
         """Input convolution and mid block."""
         return self.mid_block(self.conv_in(mode.pad(self.conv_in, z), mode), mode)
 
+    def lift(self, x: Float[Tensor, "B D t h w"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
+        """Residual blocks of the first level."""
+        return self.up_blocks[0](x, mode, enlarge=False)
+
     def grow(self, x: Float[Tensor, "B D t h w"], mode: TemporalMode) -> Float[Tensor, "B 3 T H W"]:
-        """Up blocks and output convolution."""
-        for block in self.up_blocks:
+        """First upsampler, the other levels and the output convolution."""
+        x = self.up_blocks[0](x, mode, lift=False)
+        for block in self.up_blocks[1:]:
             x = block(x, mode)
         x = self.conv_norm_out(x)
         x = mode.pad(self.conv_out, x, silu=True)
@@ -165,4 +173,4 @@ class Decoder(nn.Module):
 
     def forward(self, z: Float[Tensor, "B C t h w"], mode: TemporalMode) -> Float[Tensor, "B 3 T H W"]:
         """Decode one chunk."""
-        return self.grow(self.open(z, mode), mode)
+        return self.grow(self.lift(self.open(z, mode), mode), mode)

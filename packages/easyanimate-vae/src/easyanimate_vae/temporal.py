@@ -3,7 +3,7 @@
 Axes: B batch, C channels, T frames (or latent frames) of a chunk, U the same padded or doubled, H height, W width.
 """
 
-from typing import Protocol, Self
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+@runtime_checkable
 class TemporalMode(Protocol):
     """Pads a convolution's input in time and doubles the frame rate, each in its own way."""
 
@@ -71,9 +72,9 @@ class Cached:
         self._before = before or {}
         self._after: dict[nn.Module, Tensor] = {}
 
-    def following(self) -> Self:
+    def following(self) -> "Cached":
         """The mode of the next chunk."""
-        return type(self)(self._after)
+        return Cached(self._after)
 
     def pad(self, conv: nn.Module, x: Float[Tensor, "B C T H W"], *, silu: bool = False) -> Float[Tensor, "B C U H W"]:
         """Put the remembered frames (first chunk: copies of the first frame) in front and remember the last two."""
