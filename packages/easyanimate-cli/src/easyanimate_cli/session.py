@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import typer
+from easyanimate_core.machine import read_machine
 from easyanimate_core.manifest import InputFile, Manifest, WeightsRecord, describe_request
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.video import write_image, write_video
@@ -79,7 +81,7 @@ class Session:
                 display.begin(f"{count}{clip.request.task}, seed {clip.request.seed}: {clip.request.prompt}")
                 pipeline = pipeline or self._load(display)
                 video = self._generate(pipeline, clip.request, display)
-                manifest = self._describe(clip, record, pipeline, display.seconds)
+                manifest = self._describe(clip, record, Place.of(pipeline, self.options), display.seconds)
                 with display.phase("write"):
                     _write(clip.output, video, replace(manifest, inputs=(*clip.inputs, *loras)))
                 seconds = ", ".join(f"{phase} {spent:.1f}" for phase, spent in display.seconds.items())
@@ -90,6 +92,8 @@ class Session:
         return [clip.output for clip in clips]
 
     def _load(self, display: PhaseDisplay) -> VideoPipeline:
+        # The bars of other libraries would break into ours.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         with display.phase("load"), explaining_memory(explain_load(self.options)):
             return self.spec.load(self.options)
 
@@ -103,20 +107,34 @@ class Session:
             return WeightsRecord(name=self.found.name)
         return WeightsRecord(name=self.found.name, folder=str(folder.resolve()), hashes=hash_weights(folder))
 
-    def _describe(
-        self, clip: Clip, record: WeightsRecord, pipeline: VideoPipeline, seconds: dict[str, float]
-    ) -> Manifest:
-        # A pipeline that knows where and in which numbers it runs says so, as those of diffusers do.
-        device: Any = getattr(pipeline, "device", None) or self.options.device or "cpu"
-        dtype: Any = getattr(pipeline, "dtype", None) or self.options.dtype or "float32"
+    def _describe(self, clip: Clip, record: WeightsRecord, place: Place, seconds: dict[str, float]) -> Manifest:
         return Manifest(
             model=self.spec.key,
             weights=record,
             request=describe_request(clip.request),
-            device=str(device),
-            dtype=str(dtype).removeprefix("torch."),
+            device=place.device,
+            dtype=place.dtype,
             timings=dict(seconds),
         )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a pipeline runs and in which number format."""
+
+    device: str
+    dtype: str
+
+    @classmethod
+    def of(cls, pipeline: VideoPipeline, options: LoadOptions) -> Self:
+        """What the pipeline says, else what was asked for, else what the machine is best at."""
+        device: Any = getattr(pipeline, "device", None) or options.device
+        dtype: Any = getattr(pipeline, "dtype", None) or options.dtype
+        if (device is None or dtype is None) and "torch" in sys.modules:
+            fitting = [best for best in read_machine().devices if best.name.startswith(str(device or ""))]
+            if fitting:
+                device, dtype = device or fitting[0].name, dtype or fitting[0].dtypes[0]
+        return cls(str(device or "cpu"), str(dtype or "float32").removeprefix("torch."))
 
 
 def _write(path: Path, video: Video, manifest: Manifest) -> None:
