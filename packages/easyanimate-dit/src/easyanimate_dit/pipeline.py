@@ -10,48 +10,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from diffusers import DiffusionPipeline
-from diffusers.utils import BaseOutput
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.utils.outputs import BaseOutput
 from easyanimate_core.errors import RequestError
 from easyanimate_core.shapes import PixelShape
 from easyanimate_core.spec import Progress
 from torch import Tensor
 
-from easyanimate_dit.conditioning import ImageConditioner, ImageConditioning, MetaSize, Picture, SizeConditioner, to_pil
-from easyanimate_dit.guidance import Branches, Guidance, RunInputs
-from easyanimate_dit.inpaint import Blend, GivenClip, Inpainter, SourceLatents, prepare_clip
-from easyanimate_dit.latent import LatentCodec, to_uint8
-from easyanimate_dit.noise import NoiseSource, NoiseUse, SeededNoise
+from easyanimate_dit.conditioning import MetaSize, Picture, to_pil
+from easyanimate_dit.guidance import Guidance
+from easyanimate_dit.inpaint import prepare_clip
+from easyanimate_dit.latent import to_uint8
+from easyanimate_dit.noise import SeededNoise
+from easyanimate_dit.preparation import Preparation, Prompts, VersionParts, start_latents
 from easyanimate_dit.scheduler import set_timesteps, take_step
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from easyanimate_dit.text import Conditions, TextConditioner
+    from easyanimate_dit.noise import NoiseSource
+    from easyanimate_dit.text import Conditions
 
 ReportProgress = Callable[[Progress], None]
 StepCallback = Callable[["EasyAnimatePipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 
 _OUTPUT_TYPES = ("uint8", "pil", "pt", "latent")
-
-
-@dataclass(frozen=True)
-class VersionParts:
-    """What differs between model versions, as objects that know one thing each.
-
-    Args:
-        text: Prompts to the transformer's text arguments.
-        size: Sizes and tables that the transformer is told.
-        codec: Pixels to latents and back.
-        inpaint: How a clip that is given in part is kept; None for a version that cannot.
-        image: What a reference picture becomes; None for a version that takes none.
-    """
-
-    text: TextConditioner
-    size: SizeConditioner
-    codec: LatentCodec
-    inpaint: Inpainter | None = None
-    image: ImageConditioner | None = None
 
 
 @dataclass
@@ -229,64 +212,61 @@ class EasyAnimatePipeline(DiffusionPipeline):
         negative = None
         if guidance_scale > 1:
             negative = negative_prompt_embeds or self._encode_negative(negative_prompt, num_videos)
-
         report(Progress("text", 1, 1))
 
         # 2. Given clip and initial latents
         report(Progress("encode", 0, 1))
-        shape = self.parts.codec.latent_shape(num_videos, pixels)
-        given = None if video is None else prepare_clip(video, mask_video, pixels)
-        if given is not None and self.parts.inpaint is None:
+        if video is not None and self.parts.inpaint is None:
             raise RequestError("This model cannot start from a video.", fix="leave the video out")
+        preparation = Preparation(
+            self.parts,
+            self.transformer,
+            self._execution_device,
+            noise,
+            self.parts.codec.latent_shape(num_videos, pixels),
+        )
+        given = None if video is None else prepare_clip(video, mask_video, pixels)
         timesteps = set_timesteps(self.scheduler, num_inference_steps, strength)
         self._num_timesteps = len(timesteps)
-        starts_from_clip = given is not None and strength < 1 and latents is None
-        source = self._prepare_source(given, shape, noise, latents=latents, needs_clip=starts_from_clip)
-        if starts_from_clip:
-            started = self.scheduler.add_noise(source.clip.expand_as(source.noise), source.noise, timesteps[:1])
-        else:
-            started = source.noise * self.scheduler.init_noise_sigma
+        from_clip = given is not None and strength < 1 and latents is None
+        source = preparation.prepare_source(given, latents, needs_clip=from_clip)
+        started = start_latents(source, self.scheduler, timesteps, from_clip=from_clip)
 
-        # 3. Everything that stays the same over the steps
-        extra = self._encode_sizes(pixels, meta_size or MetaSize(), num_videos)
-        image = self._encode_image(clip_image, num_videos)
-        run_inputs = self._prepare_run_inputs(given, shape, noise)
-        without = {"positive": positive | extra | image.absent}
-        if negative is not None:
-            without["negative"] = negative | extra | image.absent
-        early = self._prepare_branches(without, run_inputs, batched=batched_guidance)
-        late = early
+        # 3. Everything that stays the same over the steps; the picture acts in the last ones only
+        inputs = preparation.prepare_inputs(given)
+        without, with_picture = preparation.prepare_branches(Prompts(positive, negative), pixels, clip_image, meta_size)
+        early = late = preparation.encode_branches(without, inputs, batched=batched_guidance)
         if clip_image is not None:
-            late = self._prepare_branches(
-                without | {"positive": positive | extra | image.present}, run_inputs, batched=batched_guidance
-            )
-        report(Progress("encode", 1, 1))
+            late = preparation.encode_branches(with_picture, inputs, batched=batched_guidance)
         first_late = len(timesteps) * (1 - clip_apply_ratio)
+        report(Progress("encode", 1, 1))
 
         # 4. Denoise
         def predict(step: int, latents: Tensor, timestep: Tensor) -> Tensor:
             guidance = Guidance(self._guidance_scale, guidance_rescale, batched_guidance)
             return (early if step < first_late else late).predict(latents, timestep, guidance)
 
-        blend = self.parts.inpaint.make_blend(given, source, self.scheduler) if self.parts.inpaint else None
+        blend = preparation.prepare_blend(given, source, self.scheduler)
 
-        def end_step(step: int, timestep: Tensor, latents: Tensor) -> Tensor:
-            changed = callback_on_step_end and callback_on_step_end(self, step, timestep, {"latents": latents})
+        def end_step(step: int, latents: Tensor) -> Tensor:
+            if blend is not None:
+                latents = blend(latents, timesteps[step + 1] if step + 1 < len(timesteps) else None)
+            changed = None
+            if callback_on_step_end is not None:
+                changed = callback_on_step_end(self, step, timesteps[step], {"latents": latents})
             report(Progress("denoise", step + 1, len(timesteps)))
             return (changed or {}).get("latents", latents)
 
-        result = self._denoise(started, timesteps, predict=predict, noise=noise, blend=blend, end_step=end_step)
+        result = self._denoise(started, timesteps, noise, predict=predict, end_step=end_step)
 
         # 5. Decode
-        frames = result if output_type == "latent" else self._decode(result, output_type, pixels.num_frames, report)
+        frames = result if output_type == "latent" else self._decode(result, output_type, num_frames, report)
         self.maybe_free_model_hooks()
         return EasyAnimatePipelineOutput(frames=frames) if return_dict else (frames,)
 
     def _encode_negative(self, negative_prompt: str | Sequence[str] | None, num_videos: int) -> Conditions:
         """Encode each negative prompt once, for all videos of its prompt."""
-        prompts = (
-            [negative_prompt or ""] if not negative_prompt or isinstance(negative_prompt, str) else negative_prompt
-        )
+        prompts = [negative_prompt or ""] if isinstance(negative_prompt, str | None) else list(negative_prompt)
         if num_videos % len(prompts):
             raise RequestError(
                 "The number of negative prompts does not fit.",
@@ -295,85 +275,27 @@ class EasyAnimatePipeline(DiffusionPipeline):
             )
         return self.encode_prompt(prompts, num_videos // len(prompts))
 
-    def _prepare_source(
-        self,
-        given: GivenClip | None,
-        shape: Sequence[int],
-        noise: NoiseSource,
-        *,
-        latents: Tensor | None,
-        needs_clip: bool,
-    ) -> SourceLatents:
-        """Encode the given clip where somebody needs it, and draw the initial noise."""
-        device, dtype = self._execution_device, self.transformer.dtype
-        if latents is None:
-            latents = noise.draw(shape, NoiseUse.INITIAL, device=device, dtype=dtype)
-        elif tuple(latents.shape) != tuple(shape):
-            raise RequestError("The initial latents do not fit.", received=list(latents.shape), expected=list(shape))
-        clip = None
-        if given is not None and (needs_clip or self.parts.inpaint.needs_source):
-            clip = self.parts.codec.encode(given.pixels, noise, NoiseUse.SOURCE, device=device).to(dtype)
-        return SourceLatents(clip, latents.to(device, dtype))
-
-    def _encode_sizes(self, pixels: PixelShape, meta: MetaSize, num_videos: int) -> Conditions:
-        return self.parts.size.encode(
-            pixels, meta, num_videos=num_videos, device=self._execution_device, dtype=self.transformer.dtype
-        )
-
-    def _encode_image(self, picture: Picture | None, num_videos: int) -> ImageConditioning:
-        if self.parts.image is not None:
-            return self.parts.image.encode(
-                picture, num_videos=num_videos, device=self._execution_device, dtype=self.transformer.dtype
-            )
-        if picture is not None:
-            raise RequestError("This model takes no reference image.", fix="leave clip_image out")
-        return ImageConditioning({}, {})
-
-    def _prepare_run_inputs(self, given: GivenClip | None, shape: Sequence[int], noise: NoiseSource) -> RunInputs:
-        """Arguments of every forward pass."""
-        device, dtype = self._execution_device, self.transformer.dtype
-        shared = self.parts.size.make_tables(*shape[-2:], device=device)
-        per_video: Conditions = {}
-        if self.parts.inpaint is not None:
-            encoded = self.parts.inpaint.condition(given, shape, self.parts.codec, noise, device=device)
-            per_video = {name: value.to(dtype) for name, value in encoded.items()}
-        return RunInputs(per_video, shared)
-
-    def _prepare_branches(self, prompts: dict[str, Conditions], inputs: RunInputs, *, batched: bool) -> Branches:
-        """Encode the conditions of each guidance branch once."""
-        encode = self.transformer.encode_condition
-        conditions = {"cond": encode(**prompts["positive"])}
-        if "negative" in prompts and batched:
-            positive, negative = prompts["positive"], prompts["negative"]
-            conditions["cond_uncond"] = encode(**{k: torch.cat([negative[k], positive[k]]) for k in positive})
-        elif "negative" in prompts:
-            conditions["uncond"] = encode(**prompts["negative"])
-        return Branches(self.transformer, conditions, inputs)
-
-    def _denoise(  # noqa: PLR0913 (the loop's parts)
+    def _denoise(
         self,
         latents: Tensor,
         timesteps: Tensor,
+        noise: NoiseSource,
         *,
         predict: Callable[[int, Tensor, Tensor], Tensor],
-        noise: NoiseSource,
-        blend: Blend | None,
-        end_step: Callable[[int, Tensor, Tensor], Tensor],
+        end_step: Callable[[int, Tensor], Tensor],
     ) -> Tensor:
         """Take all steps; the host never waits for the device, because samplers compute with scalars on the CPU."""
         model_timesteps = timesteps.to(latents.device, latents.dtype)
-        with self.progress_bar(total=len(timesteps)) as bar:
+        bar: Any = self.progress_bar
+        with bar(total=len(timesteps)) as steps_taken:
             for step, timestep in enumerate(timesteps):
                 if self._interrupt:
                     break
                 self._current_timestep = timestep
                 scaled = self.scheduler.scale_model_input(latents, timestep)
                 prediction = predict(step, scaled, model_timesteps[step])
-                latents = take_step(self.scheduler, prediction, timestep, latents, noise)
-                if blend is not None:
-                    latents = blend(latents, timesteps[step + 1] if step + 1 < len(timesteps) else None)
-                latents = end_step(step, timestep, latents)
-                bar.update()
+                latents = end_step(step, take_step(self.scheduler, prediction, timestep, latents, noise))
+                steps_taken.update()
         self._current_timestep = None
         return latents
 

@@ -91,7 +91,7 @@ class RequestPipeline:
             given = clip_from_video(request, pixels)
         elif request.start_images:
             given = clip_from_images(request.start_images, request.end_image, pixels)
-        frames = self.pipeline(
+        (frames,) = self.pipeline(
             request.prompt,
             pixels.num_frames,
             pixels.height,
@@ -105,7 +105,8 @@ class RequestPipeline:
             negative_prompt=request.negative_prompt,
             noise=noise,
             on_progress=request.on_progress,
-        ).frames
+            return_dict=False,
+        )
         return frames[0]
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from diffusers import EulerAncestralDiscreteScheduler
-from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncestralDiscreteSchedulerOutput
+from diffusers.schedulers.scheduling_euler_ancestral_discrete import (
+    EulerAncestralDiscreteScheduler,
+    EulerAncestralDiscreteSchedulerOutput,
+)
 from easyanimate_core.errors import RequestError
 
 from easyanimate_dit.noise import NoiseUse
@@ -46,9 +48,10 @@ class EulerAncestralScheduler(EulerAncestralDiscreteScheduler):
             return super().step(model_output, timestep, sample, generator=generator, return_dict=return_dict)
         if self.step_index is None:
             self._init_step_index(timestep)
-        sigma, sigma_next = self.sigmas[self.step_index], self.sigmas[self.step_index + 1]
+        index: int = self.step_index or 0
+        sigma, sigma_next = self.sigmas[index], self.sigmas[index + 1]
         sample = sample.float()
-        if self.config.prediction_type == "v_prediction":
+        if self.config["prediction_type"] == "v_prediction":
             clean = model_output * (-sigma / (sigma**2 + 1) ** 0.5) + sample / (sigma**2 + 1)
         else:
             clean = sample - sigma * model_output
@@ -56,7 +59,7 @@ class EulerAncestralScheduler(EulerAncestralDiscreteScheduler):
         sigma_down = (sigma_next**2 - sigma_up**2) ** 0.5
         previous = sample + (sample - clean) / sigma * (sigma_down - sigma) + variance_noise * sigma_up
         previous = previous.to(model_output.dtype)
-        self._step_index += 1
+        self._step_index = index + 1
         if not return_dict:
             return previous, clean
         return EulerAncestralDiscreteSchedulerOutput(prev_sample=previous, pred_original_sample=clean)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from diffusers import DDIMScheduler
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from easyanimate_core import ShapeRule, WeightsError
 from easyanimate_core.checkpoint import read_json
 from easyanimate_dit.checkpoint import check_shapes
@@ -14,8 +14,9 @@ from easyanimate_dit.hunyuan import HunyuanTransformer3DModel
 from easyanimate_dit.inpaint import BlendInpainter, ChannelInpainter
 from easyanimate_dit.latent import LatentCodec
 from easyanimate_dit.lora import merge_lora, read_lora
-from easyanimate_dit.pipeline import EasyAnimatePipeline, VersionParts
+from easyanimate_dit.pipeline import EasyAnimatePipeline
 from easyanimate_dit.placement import choose_device, choose_dtype, choose_vae_dtype, place_pipeline
+from easyanimate_dit.preparation import VersionParts
 from easyanimate_dit.request_pipeline import RequestPipeline
 from easyanimate_dit.text import TextBranch, TextConditioner
 from easyanimate_vae import AutoencoderKLMagvit
@@ -75,7 +76,7 @@ def load_components(options: LoadOptions) -> dict[str, Any]:
         ),
         "tokenizer": load_tokenizer(BertTokenizer, folder / "tokenizer"),
         "tokenizer_2": load_tokenizer(T5Tokenizer, folder / "tokenizer_2"),
-        "scheduler": DDIMScheduler.from_pretrained(folder / "scheduler"),
+        "scheduler": _load_scheduler(folder / "scheduler"),
     }
     if takes_images(folder):
         processor = folder / "image_processor"
@@ -126,6 +127,12 @@ def build_pipeline(components: Mapping[str, Any]) -> EasyAnimatePipeline:
         image=image,
     )
     return EasyAnimatePipeline(**components, parts=parts)
+
+
+def _load_scheduler(folder: Path) -> Any:
+    """The sampler's configuration, in a class that keeps it whole; every run makes the sampler that it asks for."""
+    scheduler_class: Any = DDIMScheduler
+    return scheduler_class.from_pretrained(folder)
 
 
 def _load_model(
