@@ -88,6 +88,12 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
     elif hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         with suppress(ValueError):
             value = float(value)  # YAML reads 1e-4 as text
+    if origin is typing.Literal:
+        if value in inner:
+            return value
+        raise RequestError(
+            f"The setting {name} has no such value.", received=repr(value), expected=", ".join(map(str, inner))
+        )
     plain: Any = origin or hint
     if hint is Any or (isinstance(value, plain) and not (plain is int and isinstance(value, bool))):
         return value
