@@ -92,6 +92,15 @@ def test_training_lowers_the_loss(configure):
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
 
 
+def test_decoder_training_leaves_the_encoder_as_it_is(configure):
+    first = train_vae(configure("first", max_steps=1), Clips())
+    config = configure("second", weights=first, trainable="decoder")
+    before = AutoencoderKLMagvit.from_pretrained(first).state_dict()
+    after = AutoencoderKLMagvit.from_pretrained(train_vae(config, Clips())).state_dict()
+    changed = {name.split(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert changed == {"decoder", "post_quant_conv"}
+
+
 def test_divergence_names_the_last_good_checkpoint(configure):
     config = configure("run", loss=LossConfig(l1=float("nan")))
     with pytest.raises(RequestError, match="no longer a number"):

@@ -16,6 +16,7 @@ from easyanimate_core.registry import load_plugins
 
 if TYPE_CHECKING:
     import torch
+    from easyanimate_core.registry import Plugins
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -63,18 +64,26 @@ def train_demo(
         raise RequestError(
             "The working folder exists.", received=out, fix="add --resume to continue there, or choose another --out"
         )
-    start, vae, dit, weights = out / "start", out / "vae", out / "dit", out / "weights"
     commands = load_plugins()
-    if not (vae / "weights").exists():
-        train = commands.command("train", "vae").load()
-        train(config=RECIPES / "v4_vae.yaml", out=vae, resume=(vae / "train.json").exists())
+    vae = _train(commands, "vae", "v4_vae", out / "vae")
+    sharp = _train(commands, "vae", "v4_vae_decoder", out / "vae-decoder", weights=vae)
+    start = out / "start"
     if not start.exists():
-        _write_start(start, vae / "weights")
-    if not (dit / "weights").exists():
-        train = commands.command("train", "dit").load()
-        train(config=RECIPES / "v4_dit.yaml", weights=start, out=dit, resume=(dit / "train.json").exists())
-    pack(start, dit / "weights", weights)
+        _write_start(start, sharp)
+    dit = _train(commands, "dit", "v4_dit", out / "dit", weights=start)
+    weights = out / "weights"
+    pack(start, dit, weights)
     typer.echo(str(weights))
+
+
+def _train(commands: Plugins, trainer: str, recipe: str, out: Path, *, weights: Path | None = None) -> Path:
+    """Run a trainer with a recipe, unless it is done; the folder of the trained weights."""
+    trained = out / "weights"
+    if not trained.exists():
+        settings = [] if weights is None else [f"weights={weights}"]
+        train = commands.command("train", trainer).load()
+        train(config=RECIPES / f"{recipe}.yaml", out=out, resume=(out / "train.json").exists(), setting=settings)
+    return trained
 
 
 def _write_start(folder: Path, vae: Path) -> None:

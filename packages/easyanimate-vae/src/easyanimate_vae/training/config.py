@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from easyanimate_core.training import DataConfig, OptimizerConfig
 
@@ -19,8 +19,9 @@ class LossConfig:
         colour: Mean squared error of the differences red-green, green-blue, blue-red: keeps hue, which is a small part
             of the plain error.
         kl: Divergence of the posterior from a unit normal, mean over latent values.
-        anchor: Pull of the first three latent channels towards the average colour below them; falls linearly to zero
-            over `anchor_share` of the run. It breaks the grey plateau that a fresh model stays on for long.
+        anchor: Pull of the first three latent channels towards the average colour below them, as brightness and two
+            differences; falls linearly to zero over `anchor_share` of the run. It breaks the grey plateau that a fresh
+            model stays on for long.
         anchor_share: See `anchor`.
     """
 
@@ -40,6 +41,7 @@ class VaeTrainingConfig:
         out: Output folder.
         model: Configuration of `AutoencoderKLMagvit`.
         weights: Folder of a VAE to start from; None starts from fresh weights.
+        trainable: "all", or "decoder": the encoder stays as it is, so that transformers trained on its latents still fit.
         data: The training clips.
         loss: Weights of the loss.
         optimizer: AdamW and its learning rate.
@@ -53,6 +55,7 @@ class VaeTrainingConfig:
     out: Path
     model: dict[str, Any] = field(default_factory=dict)
     weights: Path | None = None
+    trainable: Literal["all", "decoder"] = "all"
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from easyanimate_vae.training.config import LossConfig
 
+ANCHOR_SCALE = 0.8
+"""Brings the anchored channels to about unit deviation on shapes clips."""
+
 
 def compute_loss(
     config: LossConfig,
@@ -49,9 +52,13 @@ def compute_loss(
 
 
 def anchor_error(pixels: Float[Tensor, "B 3 T H W"], mean: Float[Tensor, "B C t h w"]) -> Float[Tensor, ""]:
-    """Squared distance of the first three latent channels from the pooled colours."""
-    pooled = F.adaptive_avg_pool3d(pixels, mean.shape[2:])
-    return F.mse_loss(mean[:, :3], pooled)
+    """Squared distance of the first three latent channels from brightness, red-green and yellow-blue below them.
+
+    Plain colours are so much alike that their differences, the hue, would be a small part of the latents.
+    """
+    red, green, blue = F.adaptive_avg_pool3d(pixels, mean.shape[2:]).unbind(dim=1)
+    opponents = torch.stack([red + green + blue, 3 * (red - green), 2 * (red + green) - 4 * blue], dim=1)
+    return F.mse_loss(mean[:, :3], ANCHOR_SCALE * opponents)
 
 
 def measure_psnr(mse: float) -> float:

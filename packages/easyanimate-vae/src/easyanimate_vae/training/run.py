@@ -45,7 +45,7 @@ def train_vae(
     folder = RunFolder(config.out, config, resume=resume)
     model = _build_model(config)
     optimizer = torch.optim.AdamW(
-        model.parameters(),
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
         lr=config.optimizer.learning_rate,
         betas=config.optimizer.betas[:2],
         weight_decay=config.optimizer.weight_decay,
@@ -102,6 +102,9 @@ def _build_model(config: VaeTrainingConfig) -> AutoencoderKLMagvit:
     else:
         model = AutoencoderKLMagvit(**config.model)
         start_as_identity(model)
+    if config.trainable == "decoder":
+        model.encoder.requires_grad_(requires_grad=False)
+        model.quant_conv.requires_grad_(requires_grad=False)
     return model.to(memory_format=torch.channels_last_3d).train()
 
 
