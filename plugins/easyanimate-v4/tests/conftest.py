@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import torch
 from easyanimate_core import LoadOptions, VideoRequest
-from easyanimate_dit import HunyuanTransformer3DModel
-from easyanimate_v4.build import load
-from easyanimate_vae import AutoencoderKLMagvit
+from jaxtyping import install_import_hook
 from safetensors import safe_open
 from transformers import (
     BertConfig,
@@ -21,6 +19,12 @@ from transformers import (
     T5Config,
     T5EncoderModel,
 )
+
+# The shape annotations of the pipeline are checked while these tests run.
+with install_import_hook(["easyanimate_dit.latent", "easyanimate_dit.guidance"], "beartype.beartype"):
+    from easyanimate_dit import HunyuanTransformer3DModel
+    from easyanimate_v4.build import load
+    from easyanimate_vae import AutoencoderKLMagvit
 
 GOLDEN = Path(__file__).parent / "golden"
 

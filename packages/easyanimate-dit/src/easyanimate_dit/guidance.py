@@ -3,16 +3,13 @@
 Axes: B videos, C channels, t frames, h height, w width of the latents.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Guidance:
         """Whether there is a negative branch."""
         return self.scale > 1
 
-    def mix(self, negative: Tensor, positive: Tensor) -> Tensor:
+    def mix(self, negative: Float[Tensor, "*axes"], positive: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
         """The guided prediction.
 
         Source: Ho and Salimans, arXiv 2207.12598, equation 6; rescaling: Lin et al., arXiv 2305.08891, section 3.4.
@@ -74,8 +71,10 @@ class Branches:
     conditions: Mapping[str, Any]
     inputs: RunInputs
 
-    def run(self, branch: str, latents: Tensor, timestep: Tensor) -> Tensor:
-        """The first C channels of the transformer's answer to latents [B, C, t, h, w]."""
+    def run(
+        self, branch: str, latents: Float[Tensor, "B C t h w"], timestep: Float[Tensor, ""]
+    ) -> Float[Tensor, "B C t h w"]:
+        """The first C channels of the transformer's answer."""
         batch = latents.shape[0]
         per_video = {name: _spread(value, batch) for name, value in self.inputs.per_video.items()}
         with self.transformer.cache_context(branch):
@@ -89,8 +88,10 @@ class Branches:
             )[0]
         return sample[:, : latents.shape[1]]
 
-    def predict(self, latents: Tensor, timestep: Tensor, guidance: Guidance) -> Tensor:
-        """The guided prediction for latents [B, C, t, h, w]."""
+    def predict(
+        self, latents: Float[Tensor, "B C t h w"], timestep: Float[Tensor, ""], guidance: Guidance
+    ) -> Float[Tensor, "B C t h w"]:
+        """The guided prediction."""
         if not guidance.active:
             return self.run("cond", latents, timestep)
         if guidance.batched:

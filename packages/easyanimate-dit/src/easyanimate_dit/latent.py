@@ -3,19 +3,15 @@
 Axes: B batch, C channels, T frames, H height, W width in pixels; t, h, w the same in latents.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import torch
+from easyanimate_core.shapes import PixelShape, ShapeRule
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from easyanimate_core.shapes import PixelShape, ShapeRule
-
-    from easyanimate_dit.noise import NoiseSource, NoiseUse
+from easyanimate_dit.noise import NoiseSource, NoiseUse
 
 
 class LatentCodec:
@@ -36,22 +32,24 @@ class LatentCodec:
         latent = self.shapes.latent_shape(pixels)
         return num_videos, self._vae.config.latent_channels, latent.num_frames, latent.height, latent.width
 
-    def encode(self, pixels: Tensor, noise: NoiseSource, use: NoiseUse, *, device: torch.device) -> Tensor:
-        """A sample of the posterior of pixels [B, 3, T, H, W] in [-1, 1], scaled for the transformer."""
+    def encode(
+        self, pixels: Float[Tensor, "B 3 T H W"], noise: NoiseSource, use: NoiseUse, *, device: torch.device
+    ) -> Float[Tensor, "B C t h w"]:
+        """A sample of the posterior of pixels in [-1, 1], scaled for the transformer."""
         vae = self._vae
         posterior = vae.encode(pixels.to(device, vae.dtype)).latent_dist
         draw = noise.draw(posterior.mean.shape, use, device=device, dtype=posterior.mean.dtype)
         return (posterior.mean + torch.exp(0.5 * posterior.logvar) * draw) * vae.config.scaling_factor
 
-    def decode(self, latents: Tensor) -> Iterator[Tensor]:
-        """Pixels [B, 3, T, H, W] in [0, 1], piece by piece along time, each freed before the next is made."""
+    def decode(self, latents: Float[Tensor, "B C t h w"]) -> Iterator[Float[Tensor, "B 3 T H W"]]:
+        """Pixels in [0, 1], piece by piece along time, each freed before the next is made."""
         vae = self._vae
         unscaled = latents.to(vae.dtype) / vae.config.scaling_factor
         for chunk in vae.decode_chunks(unscaled):
             yield chunk.clamp(-1, 1) / 2 + 0.5
 
 
-def to_uint8(pixels: Tensor) -> Tensor:
-    """Pixels [B, 3, T, H, W] in [0, 1] to uint8 [B, T, H, W, 3] on the CPU."""
+def to_uint8(pixels: Float[Tensor, "B 3 T H W"]) -> UInt8[Tensor, "B T H W 3"]:
+    """Pixels in [0, 1] to whole levels on the CPU."""
     levels = (pixels.float() * 255).round_().to(torch.uint8)
     return levels.permute(0, 2, 3, 4, 1).contiguous().cpu()

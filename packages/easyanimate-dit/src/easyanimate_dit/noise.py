@@ -7,7 +7,7 @@ seed means the same on every device and in every dtype.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ class NoiseUse(StrEnum):
     STEP = "step"
 
 
+@runtime_checkable
 class NoiseSource(Protocol):
     """Gives all noise of a run. A test replaces it to replay recorded draws."""
 
