@@ -8,6 +8,7 @@ import torch
 from accelerate import infer_auto_device_map
 from diffusers import FirstBlockCacheConfig
 from diffusers.models import attention_backend
+from easyanimate_core.errors import EasyAnimateError
 from easyanimate_dit import HunyuanTransformer3DModel, attention
 from easyanimate_dit.lora import list_targets
 from peft import LoraConfig
@@ -270,14 +271,27 @@ def test_lora_adapter_added_saved_and_loaded(model, predict, expected, golden, t
     assert_close(predict(fresh), expected)
 
 
-def test_unsupported_configurations_are_refused(case_and_model):
-    config = case_and_model[0].config
-    for change in ({"num_layers": 5}, {"norm_type": "ada_norm"}, {"basic_block_type": "motionmodule"}):
-        with pytest.raises(Exception, match=next(iter(change))):
-            HunyuanTransformer3DModel.from_config({**config, **change})
+UNSUPPORTED = [
+    {"num_layers": 5},
+    {"attention_head_dim": 6, "hidden_size": 12},
+    {"hidden_size": 25},
+    {"n_query": 5},
+    {"norm_type": "ada_norm"},
+    {"basic_block_type": "motionmodule"},
+]
+
+
+@pytest.mark.parametrize("change", UNSUPPORTED, ids=lambda change: next(iter(change)))
+def test_unsupported_configurations_are_refused(case_and_model, change):
+    with pytest.raises(EasyAnimateError, match=f"unsupported {next(iter(change))}"):
+        HunyuanTransformer3DModel.from_config({**case_and_model[0].config, **change})
 
 
 def test_an_inpainting_model_asks_for_its_inputs(model, case_and_model):
     inputs = case_and_model[0].inputs
-    with pytest.raises(Exception, match="CLIP tokens"):
+    with pytest.raises(EasyAnimateError, match="CLIP tokens"):
         model(**(inputs | {"clip_encoder_hidden_states": None}))
+    with pytest.raises(EasyAnimateError, match="text states"):
+        model(**(inputs | {"encoder_hidden_states_t5": None}))
+    with pytest.raises(ValueError, match="must be a square"):
+        model(**(inputs | {"clip_encoder_hidden_states": torch.zeros(2, 17, 20)}))

@@ -48,6 +48,13 @@ def test_every_block_equals_the_original(golden):
         torch.testing.assert_close(value, case.outputs[key], atol=1e-4, rtol=0)
 
 
+def test_fixed_tables_are_the_originals(golden):
+    case, _ = golden("transformer_inp_video")
+    fresh = HunyuanTransformer3DModel.from_config(case.config).state_dict()
+    for key in ("blocks.3.t_embed.pe", "clip_projection.pos_embed"):
+        torch.testing.assert_close(fresh[key], case.weights[key], atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("variant", ["inp", "t2v"])
 def test_official_configuration_has_exactly_the_official_parameters(variant):
     manifest = json.loads((GOLDEN / f"v4_transformer_{variant}.json").read_text())

@@ -6,6 +6,7 @@ column), C inner width, M text tokens, Q CLIP query tokens, D1/D2 width of the B
 
 # ruff: noqa: PLR0913, PLR0917 (the original's configuration fields and arguments)
 
+import math
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -307,8 +308,11 @@ class HunyuanTransformer3DModel(StrictModelMixin, PeftAdapterMixin, CacheMixin, 
         sample = grid.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
         return Transformer2DModelOutput(sample=sample) if return_dict else (sample,)
 
-    def _run_blocks(self, hidden_states: Float[Tensor, "B N C"], *conditions: Any) -> Float[Tensor, "B N C"]:
-        """Run all blocks; half of them hand their output to the mirrored later block."""
+    def _run_blocks(self, hidden_states: Float[Tensor, "B N C"], *conditions: Any) -> Float[Tensor, "B local C"]:
+        """Run all blocks; half of them hand their output to the mirrored later block.
+
+        Under context parallelism the first block takes this device's part of the tokens, which stay apart from there.
+        """
         middle = len(self.blocks) // 2
         skips: list[Tensor] = []
         for index, block in enumerate(self.blocks):
@@ -333,6 +337,8 @@ def _check_config(config: Any) -> None:
         "basic_block_type": ("basic",),
         "hidden_size": (config.num_attention_heads * config.attention_head_dim,),
         "num_layers": (config.num_layers - config.num_layers % 2,),
+        "attention_head_dim": (config.attention_head_dim - config.attention_head_dim % 4,),
+        "n_query": (math.isqrt(config.n_query) ** 2,),
     }
     for name, values in allowed.items():
         if config[name] not in values:
