@@ -176,6 +176,11 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
         posterior = self.encode(sample).latent_dist
         return self.decode(posterior.sample(generator) if sample_posterior else posterior.mode())
 
+    @property
+    def use_tiling(self) -> bool:
+        """Whether large pictures are tiled, in either direction."""
+        return self._encoder_tiles is not None or self._decoder_tiles is not None
+
     def enable_tiling(self, tile_sample_min_size: int | None = None) -> None:
         """Code pictures larger than a tile in balanced tiles.
 

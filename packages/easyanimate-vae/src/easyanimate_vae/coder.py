@@ -86,8 +86,8 @@ def temporal_levels(block_types: tuple[str, ...], *, up: bool) -> tuple[bool, ..
 class Encoder(nn.Module):
     """Pixels [B, 3, T, H, W] to moments [B, 2 * latent channels, t, h, w], before `quant_conv`.
 
-    `forward` is `shrink` then `close`: what works at latent size, with the attention, may see the whole picture when the
-    rest is tiled.
+    `forward` is `shrink` then `close`: what works at latent size, with the attention, may see the whole picture when
+    the rest is tiled.
     """
 
     def __init__(self, config: CoderConfig, *, in_channels: int, out_channels: int) -> None:
@@ -131,8 +131,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latents [B, C, t, h, w], after `post_quant_conv`, to pixels [B, 3, T, H, W].
 
-    `forward` is `open`, `lift`, `grow`. `open` may see neighbouring chunks (V3); `open` and `lift` work at latent size and
-    may see the whole picture when the rest is tiled.
+    `forward` is `open`, `lift`, `grow`. `open` may see neighbouring chunks (V3); `open` and `lift` work at latent size
+    and may see the whole picture when the rest is tiled.
     """
 
     def __init__(self, config: CoderConfig, *, in_channels: int, out_channels: int) -> None:
