@@ -54,9 +54,13 @@ class ReplayedNoise:
 
     def __init__(self, inputs: Mapping[str, Tensor], *, source_is_drawn: bool) -> None:
         posterior = [inputs[name] for name in _in_order(inputs, "posterior_noise.")]
+        num_clips = len(inputs["video"]) if "video" in inputs else 1
         uses = [NoiseUse.SOURCE] if source_is_drawn else []
-        uses += [NoiseUse.MASK, NoiseUse.MASKED_CLIP]
-        self._draws: dict[NoiseUse, list[Tensor]] = {use: [draw] for use, draw in zip(uses, posterior, strict=False)}
+        self._draws: dict[NoiseUse, list[Tensor]] = {}
+        for use in [*uses, NoiseUse.MASK, NoiseUse.MASKED_CLIP]:
+            # The original codes the clips of a batch one after the other.
+            own = [posterior.pop(0) for _ in range(num_clips) if posterior]
+            self._draws[use] = [torch.cat(own)] if own else []
         self._draws[NoiseUse.STEP] = [inputs[name] for name in _in_order(inputs, "step_noise.")]
         self._draws[NoiseUse.INITIAL] = [inputs["initial_noise"]] if "initial_noise" in inputs else []
 
@@ -199,7 +203,9 @@ def _compare_inputs(case: GoldenCase, recorder: Recorder, pipeline: EasyAnimateP
     found |= {f"last_step.{name}": value for name, value in last.items()}
     found |= {f"transformer_output.{step}": value for step, value in enumerate(recorder.outputs)}
     for name, argument in _TEXT_NAMES.items():
-        negative, positive = last[argument].chunk(2) if case.call["guidance_scale"] > 1 else (None, last[argument])
+        negative, positive = (
+            last[argument].chunk(2) if case.call.get("guidance_scale", 5.0) > 1 else (None, last[argument])
+        )
         found |= {name: positive, f"negative_{name}": negative}
     found |= _tokenize(case, pipeline)
     scheduler = pipeline.scheduler

@@ -39,10 +39,8 @@ def run_training_step(case: GoldenCase) -> list[Comparison]:
         **{name: value for name, value in inputs.items() if name not in _NOT_CONDITIONS},
     ).sample
     ratio = case.call["motion_sub_loss_ratio"]
-    losses = {
-        "loss": compute_loss(output, target),
-        "loss_motion_sub": compute_loss(output, target, motion_sub_loss=ratio),
-    }
+    mixed = compute_loss(output, target, motion_sub_loss=ratio)
+    losses = {"loss": compute_loss(output, target), "loss_motion_sub": mixed}
     found: dict[str, Tensor] = {"noisy_latents": noisy, "target": target, "model_output": output}
     found |= {"model_pred": output[:, : latents.shape[1]], **losses}
     # The mixed loss is (1 - r) loss + r sub_loss.
