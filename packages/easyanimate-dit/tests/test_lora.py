@@ -8,6 +8,8 @@ import torch
 from easyanimate_core.errors import WeightsError
 from easyanimate_dit import HunyuanTransformer3DModel
 from easyanimate_dit.lora import attach_lora, list_targets, merge_lora, name_original, parse_lora, read_lora
+from easyanimate_dit.lora_pipeline import EasyAnimateLoraMixin
+from peft import get_peft_model_state_dict
 from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
@@ -87,7 +89,7 @@ def test_attached_adapter_predicts_the_same_and_can_be_switched(case):
 def test_adapter_saved_in_pefts_format_is_read_back(case, tmp_path):
     attach_lora(case.lora, "transformer", case.transformer)
     case.transformer.save_lora_adapter(tmp_path)
-    again = read_lora(tmp_path / "pytorch_lora_weights.safetensors")
+    again = read_lora(tmp_path)
     fresh = MergeCase()
     assert merge_lora(again, "transformer", fresh.transformer, weight=case.multiplier) == 79
     assert_close(fresh.predict(), case.tensors["outputs/sample_after_merge"])
@@ -177,3 +179,51 @@ def test_files_that_are_no_lora_are_errors(tmp_path):
     save_file({"lora_unet__proj_out.lora_up.weight": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match="incomplete"):
         read_lora(path)
+
+
+def test_pefts_own_folder_is_read_with_its_alpha(case, tmp_path):
+    down, up = torch.randn(2, 8), torch.randn(8, 2)
+    key = "base_model.model.blocks.0.attn1.to_q"
+    save_file({f"{key}.lora_A.weight": down, f"{key}.lora_B.weight": up}, tmp_path / "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_text('{"r": 2, "lora_alpha": 6}')
+    before = case.transformer.blocks[0].attn1.to_q.weight.clone()
+    assert merge_lora(read_lora(tmp_path), "transformer", case.transformer) == 1
+    assert_close(case.transformer.blocks[0].attn1.to_q.weight, before + 3 * up @ down)
+
+
+class Pipeline(EasyAnimateLoraMixin):
+    """The smallest pipeline: its components."""
+
+    def __init__(self, case):
+        self.transformer, self.text_encoder = case.transformer, case.text_encoder
+        self.components = {"transformer": self.transformer, "text_encoder": self.text_encoder}
+
+
+def test_a_pipeline_loads_weights_switches_and_saves(case, tmp_path):
+    pipeline = Pipeline(case)
+    layers = len(case.lora.layers["transformer"]), len(case.lora.layers["text_encoder"])
+    counts = pipeline.load_lora_weights(case.lora_tensors, adapter_name="style")
+    assert (counts["transformer"], counts["text_encoder"]) == layers
+    pipeline.set_adapters("style", case.multiplier)
+    assert_close(case.predict(), case.tensors["outputs/sample_after_merge"])
+    pipeline.disable_lora()
+    assert_close(case.predict(), case.tensors["outputs/sample_before_merge"])
+
+    pipeline.save_lora_weights(
+        tmp_path,
+        transformer_lora_layers=get_peft_model_state_dict(case.transformer, adapter_name="style"),
+        text_encoder_lora_layers=get_peft_model_state_dict(case.text_encoder, adapter_name="style"),
+        transformer_lora_adapter_metadata=case.transformer.peft_config["style"].to_dict(),
+        text_encoder_lora_adapter_metadata=case.text_encoder.peft_config["style"].to_dict(),
+    )
+    fresh = MergeCase()
+    again = Pipeline(fresh)
+    again.load_lora_weights(tmp_path, weight=case.multiplier)
+    assert_close(fresh.predict(), case.tensors["outputs/sample_after_merge"])
+    again.unload_lora_weights()
+    assert_close(fresh.predict(), case.tensors["outputs/sample_before_merge"])
+
+
+def test_saving_nothing_is_an_error(tmp_path):
+    with pytest.raises(WeightsError, match="no LoRA to save"):
+        EasyAnimateLoraMixin.save_lora_weights(tmp_path)

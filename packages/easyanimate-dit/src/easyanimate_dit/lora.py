@@ -35,6 +35,8 @@ _PEFT_PREFIXES: dict[str, Component] = {
     "text_encoder.": "text_encoder",
 }
 _PEFT_METADATA = "lora_adapter_metadata"
+_FILE_NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
+"""What diffusers and peft call the file in a folder."""
 _SUFFIXES = {
     ".lora_down.weight": "down",
     ".lora_up.weight": "up",
@@ -108,19 +110,26 @@ def _unwrap(module: nn.Module) -> Any:
 
 
 def read_lora(path: Path | str) -> LoraFile:
-    """Read a LoRA file of either format.
+    """Read a LoRA file of either format, or the folder of diffusers or peft that holds one.
 
     Raises:
         WeightsError: the file cannot be read, holds something else, or a layer is incomplete.
     """
     path = Path(path)
     try:
+        if path.is_dir():
+            path = next(path / name for name in _FILE_NAMES if (path / name).is_file())
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        config = path.with_name("adapter_config.json")
+        if path.name == _FILE_NAMES[1] and config.is_file():
+            metadata[_PEFT_METADATA] = config.read_text(encoding="utf-8")
     except Exception as error:
         raise WeightsError(
-            "the LoRA file cannot be read", received=f"{path} ({error})", expected="a .safetensors file"
+            "the LoRA file cannot be read",
+            received=f"{path} ({error})",
+            expected="a .safetensors file, or a folder with one",
         ) from error
     return parse_lora(tensors, metadata, source=str(path))
 
