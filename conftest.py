@@ -1,0 +1,28 @@
+"""Which tests run: slow ones only with `--run-slow`, those for a GPU only where there is one."""
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--run-slow`."""
+    parser.addoption("--run-slow", action="store_true", help="also run the tests that take over ten seconds")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what was not asked for or cannot run here, and say why."""
+    if not config.getoption("--run-slow"):
+        _skip(items, "slow", "needs --run-slow")
+    if any(item.get_closest_marker("gpu") for item in items) and not _has_gpu():
+        _skip(items, "gpu", "needs a CUDA device")
+
+
+def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:
+    for item in items:
+        if item.get_closest_marker(marker):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

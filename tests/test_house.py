@@ -1,0 +1,111 @@
+"""The rules of the house that no linter knows: names, sizes, what a package holds and declares."""
+
+import ast
+import re
+import sys
+from importlib.metadata import packages_distributions
+
+import pytest
+from house import PACKAGES, ROOT, find_imports, parse
+
+MODULES = [path for package in PACKAGES for path in package.modules()]
+BANNED = {"utils", "util", "helpers", "helper", "common", "misc"}
+PRIVATE_ADAPTER = "diffusers_private.py"
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def where(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_there_are_modules_to_look_at():
+    assert len(PACKAGES) >= 8
+    assert len(MODULES) > 80
+
+
+def test_no_module_has_a_name_that_says_nothing():
+    assert not [where(path) for path in MODULES if BANNED & set(path.relative_to(ROOT).with_suffix("").parts)]
+
+
+def test_files_stay_short():
+    lengths = {where(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert not {name: length for name, length in lengths.items() if length > 400}
+
+
+def test_functions_stay_short():
+    def length(node):
+        """Lines of the body; the original's argument lists, options of commands and docstrings may be long."""
+        body = node.body[1:] if ast.get_docstring(node) else node.body
+        return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+    found = [(path, node) for path in MODULES for node in ast.walk(parse(path)) if isinstance(node, FUNCTIONS)]
+    assert not [f"{where(path)}: {node.name} {length(node)}" for path, node in found if length(node) > 60]
+
+
+def test_only_the_adapter_imports_what_diffusers_keeps_private():
+    found = [
+        f"{where(path)}: {module}.{name}"
+        for path in MODULES
+        if path.name != PRIVATE_ADAPTER
+        for module, name in find_imports(parse(path))
+        if module.split(".")[0] == "diffusers" and any(part.startswith("_") for part in (*module.split("."), name))
+    ]
+    assert not found
+    assert len([path for path in MODULES if path.name == PRIVATE_ADAPTER]) == 1
+
+
+def test_nothing_is_evaluated_or_unpickled():
+    calls = [
+        (path, node)
+        for path in MODULES
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"eval", "exec", "torch.load", "pickle.load"}
+    ]
+    unsafe = [f"{where(path)}:{node.lineno}" for path, node in calls if "weights_only=True" not in ast.unparse(node)]
+    assert not unsafe
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+class TestPackage:
+    def test_has_what_every_package_has(self, package):
+        for name in ("README.md", "CHANGELOG.md", "pyproject.toml"):
+            assert (package.folder / name).is_file(), name
+        assert (package.source / "__init__.py").is_file()
+        if package.name != "easyanimate":  # the meta package has no code
+            assert (package.source / "py.typed").is_file()
+            assert list((package.folder / "tests").glob("test_*.py"))
+
+    def test_its_changelog_knows_its_version(self, package):
+        version = package.project["project"]["version"]
+        assert f"## {version}" in (package.folder / "CHANGELOG.md").read_text(encoding="utf-8")
+
+    def test_is_built_by_uv_and_configures_no_tool(self, package):
+        assert package.project["build-system"]["build-backend"] == "uv_build"
+        assert "tool" not in package.project
+
+    def test_bounds_its_siblings_on_both_sides(self, package):
+        versions = {one.name: one.project["project"]["version"] for one in PACKAGES}
+        for requirement in declared(package):
+            name, bounds = re.fullmatch(r"([\w-]+)(?:\[[\w,-]+\])?(.*)", requirement).groups()
+            if name in versions:
+                major, minor, _ = map(int, versions[name].split("."))
+                assert bounds == f">={major}.{minor},<{major}.{minor + 1}", requirement
+
+    def test_declares_what_it_imports(self, package):
+        names = {re.split(r"[\[<>=~! ;]", requirement)[0].lower() for requirement in declared(package)}
+        distributions = packages_distributions()
+        missing = {}
+        for path in package.modules():
+            for module, _ in find_imports(parse(path)):
+                top = module.split(".")[0]
+                if top in sys.stdlib_module_names or top == package.source.name:
+                    continue
+                if not names & {name.lower().replace("_", "-") for name in distributions.get(top, [top])}:
+                    missing[top] = where(path)
+        assert not missing
+
+
+def declared(package):
+    project = package.project["project"]
+    extras = project.get("optional-dependencies", {}).values()
+    return [*project.get("dependencies", []), *(requirement for extra in extras for requirement in extra)]
