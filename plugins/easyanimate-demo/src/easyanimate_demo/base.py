@@ -32,6 +32,9 @@ TEXT_WIDTH = 64
 TEXT_LENGTH = 24
 """Tokens of a caption for each text encoder; the longest one of the shapes clips has 16."""
 
+T5_VOCABULARY = 128
+"""Upper bound of the sentencepiece vocabulary, and rows of the embedding."""
+
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -61,14 +64,17 @@ def write_bert(folder: Path, words: Sequence[str]) -> None:
     BertModel(config).half().save_pretrained(folder / "text_encoder")
 
 
-def write_t5(folder: Path, captions: Sequence[str]) -> None:
+def write_t5(folder: Path, words: Sequence[str], captions: Sequence[str]) -> None:
     """Write `tokenizer_2` and `text_encoder_2`: a sentencepiece model of the captions, two layers."""
+    # Told to it, because so few captions teach it letters and whole phrases. In a piece, U+2581 stands for a space.
+    pieces = [f"\u2581{word}" if word.isascii() else word for word in words]
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(captions),
         model_writer=model,
-        vocab_size=128,
+        vocab_size=T5_VOCABULARY,
         hard_vocab_limit=False,
+        user_defined_symbols=pieces,
         character_coverage=1.0,
         pad_id=0,
         eos_id=1,
@@ -83,7 +89,7 @@ def write_t5(folder: Path, captions: Sequence[str]) -> None:
     settings = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "legacy": True, "model_max_length": TEXT_LENGTH}
     (tokenizer / "tokenizer_config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
     config = T5Config(
-        vocab_size=128,
+        vocab_size=T5_VOCABULARY,
         d_model=TEXT_WIDTH,
         d_kv=16,
         d_ff=2 * TEXT_WIDTH,
@@ -139,6 +145,6 @@ def write_base(folder: Path, *, words: Sequence[str], captions: Sequence[str], s
     """
     torch.manual_seed(seed)
     write_bert(folder, words)
-    write_t5(folder, captions)
+    write_t5(folder, words, captions)
     write_image_encoder(folder)
     write_scheduler(folder)

@@ -59,7 +59,7 @@ def train_demo(
     out: Annotated[Path, typer.Option(help="Working folder; finished parts in it are kept.")] = Path("out/demo-v4"),
     resume: Annotated[bool, typer.Option("--resume", help="Continue where an earlier run was stopped.")] = False,
 ) -> None:
-    """Make the V4 demo weights anew: about 40 minutes for the VAE and 75 for the transformer on a CPU."""
+    """Make the V4 demo weights anew; about two hours on a CPU."""
     if out.exists() and not resume:
         raise RequestError(
             "The working folder exists.", received=out, fix="add --resume to continue there, or choose another --out"
