@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.errors import WeightsError
@@ -11,13 +12,29 @@ from transformers.utils import logging
 from easyanimate_dit.checkpoint import check_shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import torch
 
 
-def load_encoder(encoder_class: Any, folder: Path, *, dtype: torch.dtype, known_extras: Iterable[str] = ()) -> Any:
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep transformers from writing to the terminal: what it would warn of is an error here."""
+    verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if has_bars:
+            logging.enable_progress_bar()
+
+
+def load_encoder(
+    encoder_class: Any, folder: Path, *, dtype: torch.dtype, known_extras: Iterable[str] = (), **options: Any
+) -> Any:
     """Load an encoder for inference from safetensors or .bin files.
 
     Args:
@@ -25,22 +42,20 @@ def load_encoder(encoder_class: Any, folder: Path, *, dtype: torch.dtype, known_
         folder: Its `config.json` and weights.
         dtype: Of the weights in memory.
         known_extras: Patterns of names that the file may hold beside the model.
+        options: Further arguments of the model class.
 
     Raises:
         WeightsError: a tensor is missing, unexpected or of another shape, or the files cannot be read.
     """
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # what it would warn about is an error below
     try:
-        model, info = encoder_class.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+        with _silence():
+            model, info = encoder_class.from_pretrained(folder, dtype=dtype, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError) as error:
         raise WeightsError(
             f"The {encoder_class.__name__} cannot be loaded: {folder}",
             received=" ".join(str(error).split())[:300],
             expected="config.json, and weights that fit it, as .safetensors or .bin",
         ) from error
-    finally:
-        logging.set_verbosity(verbosity)
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: shape for name, shape in own.items() if name not in info["missing_keys"]}
     found |= dict.fromkeys(info["unexpected_keys"], ())

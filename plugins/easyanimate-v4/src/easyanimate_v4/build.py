@@ -70,7 +70,14 @@ def load_components(options: LoadOptions) -> dict[str, Any]:
         "vae": _load_model(
             AutoencoderKLMagvit, folder / "vae", choose_vae_dtype(dtype), EASYANIMATE_V4_VAE, known_extras=VAE_EXTRAS
         ),
-        "text_encoder": load_encoder(BertModel, folder / "text_encoder", dtype=dtype, known_extras=TEXT_ENCODER_EXTRAS),
+        # The pooler is never used, so it does not matter whether the file has one.
+        "text_encoder": load_encoder(
+            BertModel,
+            folder / "text_encoder",
+            dtype=dtype,
+            known_extras=TEXT_ENCODER_EXTRAS,
+            add_pooling_layer=False,
+        ),
         "text_encoder_2": load_encoder(
             T5EncoderModel, folder / "text_encoder_2", dtype=dtype, known_extras=TEXT_ENCODER_EXTRAS
         ),
