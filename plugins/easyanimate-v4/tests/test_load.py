@@ -10,6 +10,7 @@ from easyanimate_core import LoadOptions, LoraFile, WeightsError
 from easyanimate_core.hookspecs import PROJECT
 from easyanimate_v4.build import load, load_components
 from easyanimate_v4.check import check_weights, name_version
+from easyanimate_v4.config import EASYANIMATE_V4_VAE, complete_config
 from safetensors.torch import load_file, save_file
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -80,6 +81,9 @@ def test_pickled_weights_and_a_whole_clip_model_load(own_checkpoint):
         "vision_model.embeddings.position_ids": torch.zeros(1, 17, dtype=torch.long),
     }
     torch.save(weights | extras, folder / "pytorch_model.bin")
+    vision = json.loads((folder / "config.json").read_text())
+    whole = {"architectures": ["CLIPModel"], "model_type": "clip", "projection_dim": vision["projection_dim"]}
+    (folder / "config.json").write_text(json.dumps(whole | {"vision_config": vision, "text_config": {}}))
     (folder / "model.safetensors").unlink()
     transformer = own_checkpoint / "transformer"
     torch.save(load_file(transformer / WEIGHTS), transformer / "diffusion_pytorch_model.bin")
@@ -115,19 +119,28 @@ def test_what_the_configuration_leaves_out_is_the_release(own_checkpoint):
     assert not components["vae"].config.slice_mag_vae
 
 
+def test_configurations_of_the_2d_models_give_way_to_the_release():
+    """Class names and block types of the models that checkpoints were trained from stand in some of their folders."""
+    written = {"_class_name": "AutoencoderKL", "down_block_types": ["DownEncoderBlock2D"] * 4, "scaling_factor": 0.13}
+    assert complete_config(written, "AutoencoderKLMagvit", EASYANIMATE_V4_VAE) == EASYANIMATE_V4_VAE
+    own = {"_class_name": "AutoencoderKLMagvit", "scaling_factor": 0.5}
+    assert complete_config(own, "AutoencoderKLMagvit", EASYANIMATE_V4_VAE)["scaling_factor"] == 0.5
+
+
 @pytest.mark.parametrize(
-    ("transformer", "vae", "version"),
+    ("config", "tensors", "version"),
     [
-        ({"_class_name": "Transformer3DModel", "in_channels": 4}, {"_class_name": "AutoencoderKL"}, "v1"),
-        ({"_class_name": "Transformer3DModel", "in_channels": 4}, {"slice_mag_vae": True}, "v2"),
-        ({"_class_name": "Transformer3DModel", "in_channels": 12}, {"slice_compression_vae": True}, "v3"),
-        ({"_class_name": "EasyAnimateTransformer3DModel"}, {}, "v5"),
+        ({"_class_name": "Transformer3DModel", "in_channels": 4}, ["proj_out.weight"], "v1"),
+        ({"_class_name": "Transformer2DModel", "in_channels": 4}, ["long_connect_fc.0.weight"], "v2"),
+        ({"_class_name": "Transformer3DModel", "in_channels": 4, "enable_uvit": True}, ["proj_out.weight"], "v2"),
+        ({"_class_name": "Transformer2DModel"}, ["long_connect_fc.0.weight", "clip_projection.linear_1.bias"], "v3"),
+        ({"_class_name": "EasyAnimateTransformer3DModel"}, [], "v5"),
     ],
 )
-def test_another_version_is_named(tmp_path, transformer, vae, version):
-    for name, config in (("transformer", transformer), ("vae", vae)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text(json.dumps(config))
+def test_another_version_is_named(tmp_path, config, tensors, version):
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "transformer" / "config.json").write_text(json.dumps(config))
+    save_file({name: torch.zeros(1) for name in tensors}, tmp_path / "transformer" / WEIGHTS)
     assert name_version(tmp_path) == version
     with pytest.raises(WeightsError, match=f"EasyAnimate {version.upper()}(?s:.*)--model {version}"):
         check_weights(tmp_path)

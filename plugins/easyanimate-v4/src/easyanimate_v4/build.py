@@ -29,6 +29,7 @@ from easyanimate_v4.config import (
     IMAGE_ENCODER_EXTRAS,
     TEXT_ENCODER_EXTRAS,
     VAE_EXTRAS,
+    complete_config,
 )
 
 if TYPE_CHECKING:
@@ -150,10 +151,10 @@ def _load_model(
     *,
     known_extras: tuple[str, ...] = (),
 ) -> Any:
-    """Load a diffusers model strictly; what its configuration leaves out is that of the release."""
-    written = read_json(folder / "config.json")
-    left_out = {name: value for name, value in release.items() if name not in written}
-    model, info = model_class.from_pretrained(folder, torch_dtype=dtype, output_loading_info=True, **left_out)
+    """Load a diffusers model strictly; what its configuration leaves open is that of the release."""
+    config = complete_config(read_json(folder / "config.json"), model_class.__name__, release)
+    values = {name: config[name] for name in release}
+    model, info = model_class.from_pretrained(folder, torch_dtype=dtype, output_loading_info=True, **values)
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: shape for name, shape in own.items() if name not in info["missing_keys"]}
     found |= dict.fromkeys(info["unexpected_keys"], ())

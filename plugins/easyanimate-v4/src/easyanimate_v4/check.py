@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from easyanimate_core.checkpoint import Component, check_components, check_exists, read_json
+from easyanimate_core.checkpoint import Component, check_components, check_exists, read_header, read_json
 from easyanimate_core.errors import WeightsError
+
+from easyanimate_v4.config import EASYANIMATE_V4_XL_2_INP_TRANSFORMER, complete_config
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
 _TOKENIZER = Component(config=("tokenizer_config.json",), weights=False)
 
 COMPONENTS = {
-    "transformer": Component(class_names=("HunyuanTransformer3DModel",)),
+    "transformer": Component(),
     "vae": Component(),
     "text_encoder": Component(),
     "text_encoder_2": Component(),
@@ -44,26 +47,34 @@ def check_weights(folder: Path) -> None:
 
 def takes_images(folder: Path) -> bool:
     """Whether the transformer is an inpainting one, which takes reference images."""
-    config = read_json(folder / "transformer" / "config.json")
-    return config.get("in_channels", 12) * 2 != config.get("out_channels", 8)
+    written = read_json(folder / "transformer" / "config.json")
+    config = complete_config(written, "HunyuanTransformer3DModel", EASYANIMATE_V4_XL_2_INP_TRANSFORMER)
+    return config["in_channels"] * 2 != config["out_channels"]
 
 
 def name_version(folder: Path) -> str | None:
-    """The version of EasyAnimate that a folder holds, as `--model` names it; None where that cannot be seen."""
-    path = folder / "transformer" / "config.json"
+    """The version of EasyAnimate that a folder holds, as `--model` names it; None where that cannot be seen.
+
+    The weights tell more than the configurations, whose class names are partly those of the 2D models that the
+    checkpoints were trained from.
+    """
+    transformer = folder / "transformer"
+    path = transformer / "config.json"
     if not path.is_file():
         return None
     config = read_json(path)
-    class_name = config.get("_class_name")
-    if class_name == "HunyuanTransformer3DModel":
+    class_name = str(config.get("_class_name", ""))
+    if class_name.startswith("Hunyuan"):
         return "v4"
-    if class_name == "EasyAnimateTransformer3DModel":
+    if class_name.startswith("EasyAnimate"):
         return "v5"
-    if class_name != "Transformer3DModel":
-        return None
-    vae_path = folder / "vae" / "config.json"
-    vae = read_json(vae_path) if vae_path.is_file() else {}
-    if vae.get("_class_name") == "AutoencoderKL":
-        return "v1"
-    sliced = vae.get("slice_compression_vae") or config.get("in_channels") == 12  # noqa: PLR2004 (InP came with V3)
-    return "v3" if sliced else "v2"
+    return _name_early_version(transformer, config) if class_name.startswith(("Transformer", "PixArt")) else None
+
+
+def _name_early_version(transformer: Path, config: dict[str, Any]) -> str:
+    """V1, V2 or V3: long skips came with V2, reference images with V3."""
+    names = {name for path in transformer.glob("*.safetensors") for name in read_header(path)}
+    if config.get("in_channels") == 12 or any(name.startswith("clip_projection.") for name in names):  # noqa: PLR2004
+        return "v3"
+    has_skips = config.get("enable_uvit") or any(name.startswith("long_connect_fc.") for name in names)
+    return "v2" if has_skips else "v1"

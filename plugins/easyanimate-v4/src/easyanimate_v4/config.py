@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 EASYANIMATE_V4_XL_2_INP_TRANSFORMER: dict[str, Any] = {
     "num_attention_heads": 16,
@@ -29,6 +32,8 @@ EASYANIMATE_V4_XL_2_INP_TRANSFORMER: dict[str, Any] = {
 EASYANIMATE_V4_VAE: dict[str, Any] = {
     "ch": 128,
     "ch_mult": (1, 2, 4, 4),
+    "down_block_types": ("SpatialDownBlock3D", *("SpatialTemporalDownBlock3D",) * 3),
+    "up_block_types": ("SpatialUpBlock3D", *("SpatialTemporalUpBlock3D",) * 3),
     "latent_channels": 4,
     "mid_block_attention_type": "3d",
     "layers_per_block": 2,
@@ -50,3 +55,15 @@ IMAGE_ENCODER_EXTRAS = (r"^text_model\.", r"^text_projection\.", r"^logit_scale$
 
 TEXT_ENCODER_EXTRAS = (r"\.position_ids$", r"^pooler\.", r"^cls\.", r"^decoder\.", r"^lm_head\.")
 """Heads and buffers that the text encoders' files may carry beside the encoders."""
+
+
+def complete_config(written: Mapping[str, Any], class_name: str, release: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration that a component is built with.
+
+    Args:
+        written: What its `config.json` says. It counts if it is one of this class; otherwise it describes the 2D model
+            that the component was trained from, and the release stands.
+        class_name: Of the component.
+        release: The values of the released checkpoint.
+    """
+    return {**release, **written} if written.get("_class_name", class_name) == class_name else dict(release)

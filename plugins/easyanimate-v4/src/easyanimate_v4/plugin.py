@@ -51,7 +51,7 @@ def ea_weights() -> Iterable[WeightsSource]:
         model="v4",
         name="official",
         summary="EasyAnimateV4-XL-2-InP: text, image and video to video, 2.0 billion parameters",
-        licence="Tencent Hunyuan Community License (HunyuanDiT) and Apache-2.0; see the model card",
+        licence="tencent-hunyuan-community",
         hub_id="alibaba-pai/EasyAnimateV4-XL-2-InP",
         folder="Diffusion_Transformer/EasyAnimateV4-XL-2-InP",
         size_bytes=14_000_000_000,
