@@ -3,9 +3,12 @@
 import gc
 
 import numpy as np
+import psutil
 import pytest
 import torch
-from easyanimate_core import RequestError, Video
+from easyanimate_core import LoadOptions, RequestError, SchedulerSpec, Video
+from easyanimate_dit.placement import offload_layers
+from easyanimate_v4.build import load
 
 
 def test_the_same_request_makes_the_same_clip(pipeline, make_request):
@@ -116,6 +119,32 @@ def test_an_exception_in_progress_stops_the_run(pipeline, make_request):
     assert pipeline(make_request()).frames.shape == (8, 32, 48, 3)
 
 
+def test_samplers_of_plugins_can_be_chosen(pipeline, make_request, monkeypatch):
+    from diffusers import HeunDiscreteScheduler
+    from easyanimate_dit import request_pipeline
+    from easyanimate_dit.sampler import allow_tensors_as_arrays
+
+    def create(config):
+        with allow_tensors_as_arrays():
+            return HeunDiscreteScheduler.from_config(config)
+
+    class Plugins:
+        def schedulers(self):
+            return {"heun": SchedulerSpec(name="heun", summary="second order", create=create)}
+
+    monkeypatch.setattr(request_pipeline, "load_plugins", Plugins)
+    assert pipeline(make_request(num_frames=1, sampler="heun")).frames.std() > 0
+    assert isinstance(pipeline.pipeline.scheduler, HeunDiscreteScheduler)
+
+
+def test_layers_can_come_and_go(checkpoint, pipeline, make_request, picture):
+    offloaded = load(LoadOptions(weights=checkpoint, device="cpu"))
+    models = [part for part in offloaded.pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    offload_layers(models, torch.device("cpu"))
+    request = make_request(start_images=(picture(),))
+    assert np.array_equal(offloaded(request).frames, pipeline(request).frames)
+
+
 def test_unknown_samplers_and_shapes_are_refused(pipeline, make_request):
     with pytest.raises(RequestError, match=r"did you mean euler"):
         pipeline(make_request(sampler="eular"))
@@ -125,13 +154,18 @@ def test_unknown_samplers_and_shapes_are_refused(pipeline, make_request):
         pipeline(make_request(height=40))
 
 
-def test_a_second_run_leaves_no_tensor_behind(pipeline, make_request, picture):
-    def count():
+def test_more_runs_take_no_more_memory(pipeline, make_request, picture):
+    def measure():
         gc.collect()
-        return sum(issubclass(type(item), torch.Tensor) for item in gc.get_objects())
+        num_tensors = sum(issubclass(type(item), torch.Tensor) for item in gc.get_objects())
+        return num_tensors, psutil.Process().memory_info().rss
 
     request = make_request(start_images=(picture(),))
     pipeline(request)
-    before = count()
     pipeline(request)
-    assert count() == before
+    num_tensors, resident = measure()
+    pipeline(request)
+    pipeline(request)
+    later_tensors, later_resident = measure()
+    assert later_tensors == num_tensors
+    assert later_resident - resident < 8_000_000
