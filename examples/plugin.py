@@ -1,4 +1,4 @@
-"""A plugin in one file: a model of your own. `templates/plugin` shows the form that installs and that `ea run` finds."""
+"""A plugin in one file: a model of your own; `templates/plugin` shows one that installs and that `ea run` finds."""
 
 from collections.abc import Iterator
 from dataclasses import asdict

@@ -23,7 +23,9 @@ def read(page):
 
 
 def blocks(page, language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", read(page), flags=re.DOTALL | re.MULTILINE)
+    """The code of a page; included files stand in blocks marked {.language}, which the formatter leaves alone."""
+    fence = rf"^```(?:{language}|\{{\.{language}\}})\n(.*?)^```$"
+    return re.findall(fence, read(page), flags=re.DOTALL | re.MULTILINE)
 
 
 def name_of(page):
