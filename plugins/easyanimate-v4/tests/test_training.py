@@ -95,7 +95,7 @@ def test_samples_keep_the_ends_that_their_task_gives(load_model):
     samples = {
         name: SampleEncoder(
             pipeline, Clips(), TaskConfig(start_share=start, ends_share=ends, image_share=1.0), seed=0
-        ).encode(0, 8)
+        ).encode([0], 8)
         for name, (start, ends) in always.items()
     }
     assert not samples["text"].given["inpaint_latents"].any()

@@ -27,7 +27,7 @@ class DataConfig:
         kind: Key of a dataset plugin ("shapes", "json").
         path: File or folder, for kinds that read one.
         options: Passed to the dataset.
-        batches: Batches used in turn, each [clips, frames]; 1 frame trains on images.
+        batches: Batches used in turn, each [clips, frames]; 1 frame trains on images. Processes share a batch.
     """
 
     kind: str = "json"

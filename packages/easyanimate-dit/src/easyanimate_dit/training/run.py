@@ -48,18 +48,18 @@ class BatchSource:
         self._cached: dict[int, Samples] = {}
         if config.cache_items:
             for num_frames in sorted({num_frames for _, num_frames in config.data.batches}):
-                self._cached[num_frames] = self._encoder.encode_many(
+                self._cached[num_frames] = self._encoder.encode(
                     list(range(self._num_items)), num_frames, self._reporter(report, num_frames)
                 )
 
     def load(self, step: int, *, rank: int, num_ranks: int) -> Samples:
-        """The samples of a step for one process, some captions dropped."""
+        """The part of a step's batch that one process takes, some captions dropped."""
         num, num_frames = self._config.data.batches[step % len(self._config.data.batches)]
         rng = np.random.default_rng((self._config.seed, step))
-        rows = rng.integers(self._num_items, size=(num_ranks, num))[rank].tolist()
-        dropped = rng.random((num_ranks, num))[rank] < self._config.task.empty_caption_share
+        rows = rng.integers(self._num_items, size=num).tolist()[rank::num_ranks]
+        dropped = (rng.random(num) < self._config.task.empty_caption_share)[rank::num_ranks]
         cached = self._cached.get(num_frames)
-        samples = cached.pick(rows) if cached is not None else self._encoder.encode_many(rows, num_frames)
+        samples = cached.pick(rows) if cached is not None else self._encoder.encode(rows, num_frames)
         captions = ["" if drop else text for drop, text in zip(dropped, samples.captions, strict=True)]
         return Samples(samples.mean, samples.deviation, captions, samples.given, samples.image)
 
@@ -114,7 +114,9 @@ def train_dit(
         folder.cut_log(step)
     while step < config.max_steps:
         samples = batches.load(step, rank=accelerator.process_index, num_ranks=accelerator.num_processes)
-        loss = task.compute(prepared, samples, step, rank=accelerator.process_index)
+        loss = task.compute(
+            prepared, samples, step, rank=accelerator.process_index, num_ranks=accelerator.num_processes
+        )
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(prepared.parameters(), config.optimizer.max_grad_norm)
         optimizer.step()
@@ -145,9 +147,9 @@ class DenoisingTask:
         self._captions = CaptionEncoder(pipeline)
         self._scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
 
-    def compute(self, transformer: Any, samples: Samples, step: int, *, rank: int) -> Tensor:
-        """The loss of a batch; noise and timesteps are a function of the seed, the step and the process."""
-        latents, noise, timesteps = self._draw(samples, step, rank)
+    def compute(self, transformer: Any, samples: Samples, step: int, *, rank: int, num_ranks: int) -> Tensor:
+        """The loss of a process' part of a batch; noise and timesteps are a function of the seed and the step."""
+        latents, noise, timesteps = self._draw(samples, step, rank, num_ranks)
         device = latents.device
         noisy = self._scheduler.add_noise(latents, noise, timesteps)
         num, _, frames, height, width = latents.shape
@@ -161,18 +163,19 @@ class DenoisingTask:
         target = make_target(self._scheduler, latents, noise, timesteps)
         return compute_loss(prediction, target, motion_sub_loss=self._config.motion_sub_loss)
 
-    def _draw(self, samples: Samples, step: int, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-        """A posterior sample, the noise and the timesteps."""
-        generator = torch.Generator().manual_seed(
-            int(np.random.SeedSequence((self._config.seed, step, rank)).generate_state(1)[0])
-        )
+    def _draw(self, samples: Samples, step: int, rank: int, num_ranks: int) -> tuple[Tensor, Tensor, Tensor]:
+        """A posterior sample, the noise and the timesteps: drawn for the whole batch, of which a process takes its part."""
+        seed = int(np.random.SeedSequence((self._config.seed, step)).generate_state(1)[0])
+        generator = torch.Generator().manual_seed(seed)
         device = samples.mean.device
-        draw = torch.randn(samples.mean.shape, generator=generator).to(device)
-        noise = torch.randn(samples.mean.shape, generator=generator).to(device)
+        num = self._config.data.batches[step % len(self._config.data.batches)][0]
+        shape = (num, *samples.mean.shape[1:])
+        draw = torch.randn(shape, generator=generator)[rank::num_ranks].to(device)
+        noise = torch.randn(shape, generator=generator)[rank::num_ranks].to(device)
         timesteps = draw_timesteps(
             self._config.timesteps,
-            len(samples),
+            num,
             num_train_timesteps=self._scheduler.config.num_train_timesteps,
             generator=generator,
-        )
+        )[rank::num_ranks]
         return samples.mean + samples.deviation * draw, noise, timesteps.to(device)

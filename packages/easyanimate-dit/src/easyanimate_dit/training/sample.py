@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 TEXT, START, ENDS = 0, 1, 2
 
+GROUP = 8
+"""Items that are encoded together."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -76,48 +79,63 @@ class SampleEncoder:
         self._task = task
         self._seed = seed
 
+    def encode(self, indices: list[int], num_frames: int, report: Callable[[int], None] | None = None) -> Samples:
+        """These items, each cut to `num_frames` from a place that depends on the item alone."""
+        groups: list[Samples] = []
+        for begin in range(0, len(indices), GROUP):
+            groups.append(self._encode_group(indices[begin : begin + GROUP], num_frames))
+            if report:
+                report(min(begin + GROUP, len(indices)))
+        return Samples(
+            torch.cat([group.mean for group in groups]),
+            torch.cat([group.deviation for group in groups]),
+            [caption for group in groups for caption in group.captions],
+            _join([group.given for group in groups]),
+            _join([group.image for group in groups]),
+        )
+
     @torch.no_grad()
-    def encode(self, index: int, num_frames: int) -> Samples:
-        """One item, cut to `num_frames` from a place that depends on the item alone."""
-        rng = np.random.default_rng((self._seed, index))
-        item = self._dataset[index]
-        frames = np.asarray(item["frames"])
-        start = int(rng.integers(max(len(frames) - num_frames, 0) + 1))
-        frames = frames[start : start + num_frames]
-        pixels = torch.from_numpy(frames.copy()).permute(3, 0, 1, 2)[None].float().div_(127.5).sub_(1.0)
-        task = self._draw_task(rng) if num_frames > 1 else TEXT
-        device = self._pipeline.vae.device
-        posterior = self._pipeline.vae.encode(pixels.to(device, self._pipeline.vae.dtype)).latent_dist
-        scale = self._pipeline.vae.config.scaling_factor
-        noise = SeededNoise(torch.Generator().manual_seed(int(rng.integers(2**31))))
-        given: dict[str, Tensor] = {}
-        if self._parts.inpaint is not None:
-            clip = None if task == TEXT else self._keep_ends(pixels, task)
-            given = self._parts.inpaint.condition(
-                clip, posterior.mean.shape, self._parts.codec, noise, device=torch.device(device)
-            )
+    def _encode_group(self, indices: list[int], num_frames: int) -> Samples:
+        rngs = [np.random.default_rng((self._seed, index)) for index in indices]
+        items = [self._dataset[index] for index in indices]
+        clips = [_cut(np.asarray(item["frames"]), num_frames, rng) for item, rng in zip(items, rngs, strict=True)]
+        tasks = [self._draw_task(rng) if num_frames > 1 else TEXT for rng in rngs]
+        pixels = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1.0)
+        # Channels last: several times faster on CPU.
+        pixels = pixels.to(memory_format=torch.channels_last_3d)
+        vae = self._pipeline.vae
+        posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+        scale = vae.config.scaling_factor
+        shown = [task != TEXT and rng.random() < self._task.image_share for task, rng in zip(tasks, rngs, strict=True)]
         return Samples(
             posterior.mean * scale,
             posterior.std * scale,
-            [item["text"]],
-            given,
-            self._encode_image(frames, shown=task != TEXT and rng.random() < self._task.image_share),
+            [item["text"] for item in items],
+            self._encode_given(pixels, tasks, posterior.mean.shape, seed=int(rngs[0].integers(2**31))),
+            _join([self._encode_image(clip[0] if show else None) for clip, show in zip(clips, shown, strict=True)]),
         )
 
-    def encode_many(self, indices: list[int], num_frames: int, report: Callable[[int], None] | None = None) -> Samples:
-        """Several items together."""
-        samples: list[Samples] = []
-        for done, index in enumerate(indices, 1):
-            samples.append(self.encode(index, num_frames))
-            if report:
-                report(done)
-        return Samples(
-            torch.cat([sample.mean for sample in samples]),
-            torch.cat([sample.deviation for sample in samples]),
-            [caption for sample in samples for caption in sample.captions],
-            _join([sample.given for sample in samples]),
-            _join([sample.image for sample in samples]),
-        )
+    def _encode_given(self, pixels: Tensor, tasks: list[int], shape: torch.Size, *, seed: int) -> dict[str, Tensor]:
+        """Arguments for the given frames; only what is given is encoded."""
+        if self._parts.inpaint is None:
+            return {}
+        device = torch.device(self._pipeline.vae.device)
+        noise = SeededNoise(torch.Generator().manual_seed(seed))
+        nothing = self._parts.inpaint.condition(None, (1, *shape[1:]), self._parts.codec, noise, device=device)
+        given = {name: value.repeat(len(tasks), *[1] * (value.dim() - 1)) for name, value in nothing.items()}
+        rows = [row for row, task in enumerate(tasks) if task != TEXT]
+        if rows:
+            kept = [self._keep_ends(pixels[row : row + 1], tasks[row]) for row in rows]
+            clip = GivenClip(
+                torch.cat([part.pixels for part in kept]),
+                torch.cat([part.mask for part in kept if part.mask is not None]),
+            )
+            encoded = self._parts.inpaint.condition(
+                clip, (len(rows), *shape[1:]), self._parts.codec, noise, device=device
+            )
+            for name, value in encoded.items():
+                given[name][rows] = value
+        return given
 
     def _draw_task(self, rng: np.random.Generator) -> int:
         draw = rng.random()
@@ -136,16 +154,12 @@ class SampleEncoder:
             mask[:, :, -kept:] = 0
         return GivenClip(clip, mask)
 
-    def _encode_image(self, frames: np.ndarray[Any, Any], *, shown: bool) -> dict[str, Tensor]:
+    def _encode_image(self, picture: np.ndarray[Any, Any] | None) -> dict[str, Tensor]:
         if self._parts.image is None:
             return {}
-        coded = self._parts.image.encode(
-            frames[0] if shown else None,
-            num_videos=1,
-            device=torch.device(self._pipeline.vae.device),
-            dtype=self._pipeline.vae.dtype,
-        )
-        return coded.present if shown else coded.absent
+        vae = self._pipeline.vae
+        coded = self._parts.image.encode(picture, num_videos=1, device=torch.device(vae.device), dtype=vae.dtype)
+        return coded.absent if picture is None else coded.present
 
 
 class CaptionEncoder:
@@ -162,6 +176,11 @@ class CaptionEncoder:
             if caption not in self._kept:
                 self._kept[caption] = self._pipeline.encode_prompt(caption)
         return _join([self._kept[caption] for caption in captions])
+
+
+def _cut(frames: np.ndarray[Any, Any], num_frames: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    start = int(rng.integers(max(len(frames) - num_frames, 0) + 1))
+    return frames[start : start + num_frames]
 
 
 def _join(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

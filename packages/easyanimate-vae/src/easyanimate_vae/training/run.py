@@ -82,10 +82,9 @@ def load_batch(
 ) -> Float[Tensor, "B 3 T H W"]:
     """The clips of a step, in [-1, 1]; longer clips are cut at a random place."""
     num_clips, num_frames = config.data.batches[step % len(config.data.batches)]
-    # Drawn for all ranks alike, so that each takes its own part of one large batch.
     rng = np.random.default_rng((config.seed, step))
-    indices = rng.integers(len(dataset), size=(num_ranks, num_clips))[rank]
-    places = rng.random((num_ranks, num_clips))[rank]
+    indices = rng.integers(len(dataset), size=num_clips)[rank::num_ranks]
+    places = rng.random(num_clips)[rank::num_ranks]
     clips: list[np.ndarray[Any, Any]] = []
     for index, place in zip(indices, places, strict=True):
         frames = dataset[int(index)]["frames"]
