@@ -119,7 +119,7 @@ def test_batches_depend_on_seed_and_step_and_differ_between_processes(configure)
     assert torch.equal(torch.cat(both), first)
 
 
-def test_fresh_weights_carry_a_flat_colour_to_the_latents(configure):
+def test_fresh_weights_carry_a_flat_colour_to_the_latents():
     torch.manual_seed(0)
     model = AutoencoderKLMagvit(**MODEL)
     start_as_identity(model)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 OUTPUT_FOLDER = Path("outputs")
 SLUG_LENGTH = 40
+REDRAW_STRENGTH = 0.7
+"""Of a source video without a mask: at 1, nothing of it would be left. The original's scripts use the same."""
+
 SPARE_BYTES = 16 * 2**20
 """Disk space that must stay free beside the clips."""
 
@@ -160,7 +163,7 @@ def _build_request(spec: ModelSpec, defaults: Defaults, options: ClipOptions) ->
         guidance_scale=_given(options.guidance, defaults.guidance_scale),
         sampler=_given(options.sampler, defaults.sampler),
         seed=options.seed,
-        strength=options.strength,
+        strength=_given(options.strength, REDRAW_STRENGTH if options.video and not options.mask else 1.0),
         segment_frames=options.segment,
         overlap_frames=options.overlap,
         **read_sources(_input_paths(options), num_frames),

@@ -53,7 +53,7 @@ class ClipOptions:
     end_image: Path | None = None
     video: Path | None = None
     mask: Path | None = None
-    strength: float = 1.0
+    strength: float | None = None
     segment: int | None = None
     overlap: int | None = None
     output: Path | None = None

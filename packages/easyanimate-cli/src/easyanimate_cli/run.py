@@ -35,7 +35,7 @@ def run(  # noqa: PLR0913 (one parameter per option)
     end_image: Annotated[Path | None, typer.Option(help="End on this image.")] = None,
     video: Annotated[Path | None, typer.Option(help="Start from this video.")] = None,
     mask: Annotated[Path | None, typer.Option(help="Image or video, white where to generate.")] = None,
-    strength: Annotated[float | None, typer.Option(help="How much of --video to replace, up to 1.")] = None,
+    strength: Annotated[float | None, typer.Option(help="How much of --video to replace [0.7; with --mask 1].")] = None,
     segment: Annotated[int | None, typer.Option(help="Long video: frames made at a time.")] = None,
     overlap: Annotated[int | None, typer.Option(help="Long video: frames that neighbours share.")] = None,
     lora: Annotated[list[str] | None, typer.Option(metavar="FILE[:WEIGHT]", help="Apply a LoRA; repeatable.")] = None,

@@ -96,14 +96,15 @@ class ProgressLine:
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
-        self._begin: tuple[int, float] | None = None
+        self._phase: tuple[str, int] | None = None
+        self._begin = (0, 0.0)
 
     def __call__(self, progress: Progress, values: Mapping[str, float]) -> None:
         """Write one line."""
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         line = f"{progress.phase} {progress.step}/{progress.total}  {numbers}"
-        if self._begin is None:
-            self._begin = progress.step, time.monotonic()
+        if self._phase != (progress.phase, progress.total):
+            self._phase, self._begin = (progress.phase, progress.total), (progress.step, time.monotonic())
         elif progress.step > self._begin[0]:
             pace = (time.monotonic() - self._begin[1]) / (progress.step - self._begin[0])
             line += f"  {pace * (progress.total - progress.step) / 60:.1f} min left"

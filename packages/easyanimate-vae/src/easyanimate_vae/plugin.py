@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from easyanimate_core.hookspecs import hookimpl
 from easyanimate_core.spec import CommandSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 
 def _load() -> Callable[..., None]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import sentencepiece
 import torch
-from diffusers import DDIMScheduler
 from transformers import (
     BertConfig,
     BertModel,
@@ -36,6 +35,21 @@ T5_VOCABULARY = 128
 """Upper bound of the sentencepiece vocabulary, and rows of the embedding."""
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+SCHEDULER = {
+    "_class_name": "DDIMScheduler",
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.03,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "v_prediction",
+    "timestep_spacing": "leading",
+    "steps_offset": 1,
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+}
 
 
 def write_bert(folder: Path, words: Sequence[str]) -> None:
@@ -121,17 +135,10 @@ def write_image_encoder(folder: Path) -> None:
 
 
 def write_scheduler(folder: Path) -> None:
-    """Write `scheduler` with the noise levels that V4 was trained with."""
-    DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.03,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        prediction_type="v_prediction",
-        timestep_spacing="leading",
-    ).save_pretrained(folder / "scheduler")
+    """Write `scheduler` with the noise levels of the released V4."""
+    (folder / "scheduler").mkdir()
+    settings = folder / "scheduler" / "scheduler_config.json"
+    settings.write_text(json.dumps(SCHEDULER, indent=1), encoding="utf-8")
 
 
 def write_base(folder: Path, *, words: Sequence[str], captions: Sequence[str], seed: int = 0) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Annotated, cast
+from pathlib import Path  # noqa: TC003 (Typer reads the annotations)
+from typing import Annotated
 
 import typer
 from easyanimate_core.config import read_config
+from easyanimate_core.errors import RequestError
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.spec import LoadOptions
 from easyanimate_core.training import ProgressLine, list_overrides
@@ -45,6 +46,12 @@ def train(  # noqa: PLR0913 (the command's options)
     from easyanimate_dit.request_pipeline import RequestPipeline
     from easyanimate_dit.training.run import train_dit
 
-    loaded = cast("RequestPipeline", spec.load(LoadOptions(weights=settings.weights, dtype="float32")))
+    loaded = spec.load(LoadOptions(weights=settings.weights, dtype="float32"))
+    if not isinstance(loaded, RequestPipeline):
+        raise RequestError(
+            f"The model {settings.model} cannot be trained with `ea train dit`.",
+            received=type(loaded).__name__,
+            expected="a model whose pipeline is a RequestPipeline of easyanimate-dit",
+        )
     trained = train_dit(settings, loaded.pipeline, dataset, resume=resume, on_progress=ProgressLine(sys.stderr))
     typer.echo(str(trained))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 (read_config reads the annotations)
 from typing import Literal
 
 from easyanimate_core.training import DataConfig, OptimizerConfig
@@ -65,5 +65,3 @@ class DitTrainingConfig:
     log_every: int = 20
     mixed_precision: str = "no"
     seed: int = 0
-
-

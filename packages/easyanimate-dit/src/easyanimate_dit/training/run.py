@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from easyanimate_dit.pipeline import EasyAnimatePipeline
     from easyanimate_dit.training.config import DitTrainingConfig
 
+
 class BatchSource:
     """The batch of every step: a function of the seed and the step, so that a resumed run sees the same."""
 
@@ -164,7 +165,7 @@ class DenoisingTask:
         return compute_loss(prediction, target, motion_sub_loss=self._config.motion_sub_loss)
 
     def _draw(self, samples: Samples, step: int, rank: int, num_ranks: int) -> tuple[Tensor, Tensor, Tensor]:
-        """A posterior sample, the noise and the timesteps: drawn for the whole batch, of which a process takes its part."""
+        """A posterior sample, noise and timesteps: drawn for the whole batch, of which a process takes its part."""
         seed = int(np.random.SeedSequence((self._config.seed, step)).generate_state(1)[0])
         generator = torch.Generator().manual_seed(seed)
         device = samples.mean.device

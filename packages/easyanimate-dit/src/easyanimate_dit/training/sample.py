@@ -111,19 +111,19 @@ class SampleEncoder:
             posterior.mean * scale,
             posterior.std * scale,
             [item["text"] for item in items],
-            self._encode_given(pixels, tasks, posterior.mean.shape, seed=int(rngs[0].integers(2**31))),
+            self._encode_given(pixels, tasks, posterior.mean.shape, [int(rng.integers(2**31)) for rng in rngs]),
             _join([self._encode_image(clip[0] if show else None) for clip, show in zip(clips, shown, strict=True)]),
         )
 
-    def _encode_given(self, pixels: Tensor, tasks: list[int], shape: torch.Size, *, seed: int) -> dict[str, Tensor]:
-        """Arguments for the given frames; only what is given is encoded."""
+    def _encode_given(self, pixels: Tensor, tasks: list[int], shape: torch.Size, seeds: list[int]) -> dict[str, Tensor]:
+        """Arguments for the given frames; only what is given is encoded, with noise of each item's own seed."""
         if self._parts.inpaint is None:
             return {}
         device = torch.device(self._pipeline.vae.device)
-        noise = SeededNoise(torch.Generator().manual_seed(seed))
+        rows = [row for row, task in enumerate(tasks) if task != TEXT]
+        noise = SeededNoise([torch.Generator().manual_seed(seeds[row]) for row in rows] or None)
         nothing = self._parts.inpaint.condition(None, (1, *shape[1:]), self._parts.codec, noise, device=device)
         given = {name: value.repeat(len(tasks), *[1] * (value.dim() - 1)) for name, value in nothing.items()}
-        rows = [row for row, task in enumerate(tasks) if task != TEXT]
         if rows:
             kept = [self._keep_ends(pixels[row : row + 1], tasks[row]) for row in rows]
             clip = GivenClip(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 (Typer reads the annotations)
 from typing import Annotated
 
 import typer
@@ -13,7 +13,7 @@ from easyanimate_core.training import ProgressLine, list_overrides
 from easyanimate_vae.training.config import VaeTrainingConfig
 
 
-def train(
+def train(  # noqa: PLR0913 (the command's options)
     *,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,

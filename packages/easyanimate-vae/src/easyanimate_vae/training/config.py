@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 (read_config reads the annotations)
 from typing import Any, Literal
 
 from easyanimate_core.training import DataConfig, OptimizerConfig
@@ -41,7 +41,7 @@ class VaeTrainingConfig:
         out: Output folder.
         model: Configuration of `AutoencoderKLMagvit`.
         weights: Folder of a VAE to start from; None starts from fresh weights.
-        trainable: "all", or "decoder": the encoder stays as it is, so that transformers trained on its latents still fit.
+        trainable: "all", or "decoder": the encoder stays, so that transformers trained on its latents still fit.
         data: The training clips.
         loss: Weights of the loss.
         optimizer: AdamW and its learning rate.

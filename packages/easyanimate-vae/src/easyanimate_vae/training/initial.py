@@ -1,19 +1,23 @@
 """Initial weights that let a fresh VAE pass colours from the first step.
 
-With the default initialisation a small VAE stays on a grey plateau for thousands of steps. Here every level starts as an
-average (down), a copy (up) or nothing at all (residual branches), and the posterior starts narrow: at the deviation of
-1 that a fresh one has, its noise drowns the colours.
+With the default initialisation a small VAE stays on a grey plateau for thousands of steps. Here every level starts as
+an average (down), a copy (up) or nothing at all (residual branches), and the posterior starts narrow: at the deviation
+of 1 that a fresh one has, its noise drowns the colours.
 
 Axes of weights: O output channels, I input channels, then kernel positions in T, H, W.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 
-from easyanimate_vae.autoencoder import AutoencoderKLMagvit
 from easyanimate_vae.block import Attention3D, Downsampler3D, ResidualBlock3D, Upsampler3D
+
+if TYPE_CHECKING:
+    from easyanimate_vae.autoencoder import AutoencoderKLMagvit
 
 START_LOG_VARIANCE = -6.0
 """Of the posterior; training widens it as far as the decoder bears."""

@@ -5,13 +5,17 @@ Axes: B batch, C channels, T frames, H height, W width in pixels [-1, 1]; t, h, 
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from jaxtyping import Float
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from easyanimate_vae.training.config import LossConfig
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+    from jaxtyping import Float
+
+    from easyanimate_vae.training.config import LossConfig
 
 ANCHOR_SCALE = 0.8
 """Brings the anchored channels to about unit deviation on shapes clips."""
@@ -56,9 +60,9 @@ def anchor_error(pixels: Float[Tensor, "B 3 T H W"], mean: Float[Tensor, "B C t 
 
     Plain colours are so much alike that their differences, the hue, would be a small part of the latents.
     """
-    red, green, blue = F.adaptive_avg_pool3d(pixels, mean.shape[2:]).unbind(dim=1)
+    red, green, blue = functional.adaptive_avg_pool3d(pixels, mean.shape[2:]).unbind(dim=1)
     opponents = torch.stack([red + green + blue, 3 * (red - green), 2 * (red + green) - 4 * blue], dim=1)
-    return F.mse_loss(mean[:, :3], ANCHOR_SCALE * opponents)
+    return functional.mse_loss(mean[:, :3], ANCHOR_SCALE * opponents)
 
 
 def measure_psnr(mse: float) -> float:

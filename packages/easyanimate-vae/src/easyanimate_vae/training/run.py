@@ -5,25 +5,29 @@ Axes: B batch, T frames, H height, W width; clips are uint8 [T, H, W, 3] from th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from jaxtyping import Float
-from torch import Tensor
-
-from easyanimate_core.interfaces import VideoDataset
 from easyanimate_core.run_folder import RunFolder
 from easyanimate_core.spec import Progress
 from easyanimate_core.training import refuse_divergence
+from torch import Tensor
+
 from easyanimate_vae.autoencoder import AutoencoderKLMagvit
-from easyanimate_vae.training.config import VaeTrainingConfig
 from easyanimate_vae.training.initial import start_as_identity
 from easyanimate_vae.training.loss import compute_loss, measure_psnr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from easyanimate_core.interfaces import VideoDataset
+    from jaxtyping import Float
+
+    from easyanimate_vae.training.config import VaeTrainingConfig
 
 
 def train_vae(
@@ -62,7 +66,11 @@ def train_vae(
         folder.cut_log(step)
     while step < config.max_steps:
         pixels = load_batch(config, dataset, step, rank=accelerator.process_index, num_ranks=accelerator.num_processes)
-        values = _take_step(config, accelerator, model, optimizer, pixels.to(accelerator.device), step)
+        values = _reconstruct(config, accelerator.unwrap_model(model), pixels.to(accelerator.device), step)
+        accelerator.backward(values["loss"])
+        accelerator.clip_grad_norm_(model.parameters(), config.optimizer.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         schedule.step()
         step += 1
         if step % config.log_every == 0 or step == config.max_steps:
@@ -107,17 +115,12 @@ def _build_model(config: VaeTrainingConfig) -> AutoencoderKLMagvit:
     return model.to(memory_format=torch.channels_last_3d).train()
 
 
-def _take_step(
-    config: VaeTrainingConfig,
-    accelerator: Accelerator,
-    model: Any,
-    optimizer: Any,
-    pixels: Float[Tensor, "B 3 T H W"],
-    step: int,
+def _reconstruct(
+    config: VaeTrainingConfig, model: AutoencoderKLMagvit, pixels: Float[Tensor, "B 3 T H W"], step: int
 ) -> dict[str, Tensor]:
-    """One optimiser step; the values of the loss, still on the device."""
-    posterior = accelerator.unwrap_model(model).encode(pixels).latent_dist
-    decoded = accelerator.unwrap_model(model).decode(posterior.sample()).sample
+    """Code and decode a batch: its loss, and the parts of it."""
+    posterior = model.encode(pixels).latent_dist
+    decoded = model.decode(posterior.sample()).sample
     loss, parts = compute_loss(
         config.loss,
         pixels=pixels,
@@ -125,9 +128,4 @@ def _take_step(
         posterior=posterior,
         progress=step / config.max_steps,
     )
-    accelerator.backward(loss)
-    accelerator.clip_grad_norm_(model.parameters(), config.optimizer.max_grad_norm)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return {"loss": loss.detach(), **parts}
-
+    return {"loss": loss, **parts}
