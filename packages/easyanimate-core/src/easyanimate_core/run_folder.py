@@ -57,11 +57,11 @@ class RunFolder:
         found = [folder for folder in found if folder.suffix != ".tmp"]
         return (int(found[-1].name.removeprefix("step-")), found[-1]) if found else None
 
-    def save(self, step: int, write: Callable[[Path], None], *, keep: int = 2) -> Path:
+    def save(self, step: int, write: Callable[[Path], object], *, keep: int = 2) -> Path:
         """Let `write` fill a temporary folder, rename it into place, and drop all but the newest `keep`."""
         return self._finish(self.path / "checkpoints" / f"step-{step:08d}", write, keep=keep)
 
-    def save_final(self, write: Callable[[Path], None]) -> Path:
+    def save_final(self, write: Callable[[Path], object]) -> Path:
         """The same for `weights/`, what other commands load."""
         return self._finish(self.path / "weights", write, keep=None)
 
@@ -76,7 +76,7 @@ class RunFolder:
             lines = self._log.read_text(encoding="utf-8").splitlines(keepends=True)
             _replace_text(self._log, "".join(line for line in lines if _step_of(line) <= step))
 
-    def _finish(self, folder: Path, write: Callable[[Path], None], *, keep: int | None) -> Path:
+    def _finish(self, folder: Path, write: Callable[[Path], object], *, keep: int | None) -> Path:
         temporary = folder.with_name(folder.name + ".tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)

@@ -3,6 +3,8 @@
 Random encoders are enough for so few words: every caption still gets states of its own, which the transformer learns.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import io
@@ -112,7 +114,7 @@ def write_t5(folder: Path, words: Sequence[str], captions: Sequence[str]) -> Non
         feed_forward_proj="gated-gelu",
         is_encoder_decoder=False,
         use_cache=False,
-        tie_word_embeddings=False,
+        tie_word_embeddings=False,  # pyright: ignore[reportCallIssue] (a field of every configuration)
     )
     T5EncoderModel(config).half().save_pretrained(folder / "text_encoder_2")
 

@@ -3,6 +3,8 @@
 Axes: B clips, T frames, H height, W width in pixels [-1, 1]; C channels, t, h, w in latents.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import json

@@ -5,14 +5,13 @@ Axes: B samples, C channels, t latent frames, h, w latent rows and columns.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from diffusers import DDPMScheduler
     from jaxtyping import Float, Int
 
 
@@ -25,7 +24,7 @@ def draw_timesteps(kind: str, num: int, *, num_train_timesteps: int, generator: 
 
 
 def make_target(
-    scheduler: DDPMScheduler,
+    scheduler: Any,
     latents: Float[Tensor, "B C t h w"],
     noise: Float[Tensor, "B C t h w"],
     timesteps: Int[Tensor, " B"],

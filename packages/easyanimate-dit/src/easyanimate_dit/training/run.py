@@ -97,7 +97,7 @@ def train_dit(
     optimizer = torch.optim.AdamW(
         transformer.parameters(),
         lr=config.optimizer.learning_rate,
-        betas=config.optimizer.betas[:2],
+        betas=(config.optimizer.betas[0], config.optimizer.betas[1]),
         weight_decay=config.optimizer.weight_decay,
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -146,7 +146,7 @@ class DenoisingTask:
         self._config = config
         self._parts = pipeline.parts
         self._captions = CaptionEncoder(pipeline)
-        self._scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
+        self._scheduler: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
 
     def compute(self, transformer: Any, samples: Samples, step: int, *, rank: int, num_ranks: int) -> Tensor:
         """The loss of a process' part of a batch; noise and timesteps are a function of the seed and the step."""

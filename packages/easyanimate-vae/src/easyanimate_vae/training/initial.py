@@ -26,7 +26,7 @@ START_LOG_VARIANCE = -6.0
 @torch.no_grad()
 def start_as_identity(model: AutoencoderKLMagvit) -> None:
     """Set the weights of all levels in place; the first and last convolutions keep their random start."""
-    num_latents = model.config.latent_channels
+    num_latents = model.config["latent_channels"]
     _clear(model.quant_conv)
     model.quant_conv.weight[:num_latents, :num_latents, 0, 0, 0] = torch.eye(num_latents)
     assert model.quant_conv.bias is not None  # noqa: S101 (it has one)

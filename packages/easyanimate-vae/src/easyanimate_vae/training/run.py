@@ -51,7 +51,7 @@ def train_vae(
     optimizer = torch.optim.AdamW(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
         lr=config.optimizer.learning_rate,
-        betas=config.optimizer.betas[:2],
+        betas=(config.optimizer.betas[0], config.optimizer.betas[1]),
         weight_decay=config.optimizer.weight_decay,
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -74,10 +74,10 @@ def train_vae(
         schedule.step()
         step += 1
         if step % config.log_every == 0 or step == config.max_steps:
-            numbers = {name: float(value) for name, value in values.items()}
+            numbers = {name: float(value.detach()) for name, value in values.items()}
             refuse_divergence(numbers, step, folder)
             numbers["psnr"] = measure_psnr(numbers["mse"])
-            folder.log(step=step, lr=schedule.get_last_lr()[0], **numbers)
+            folder.log(step=step, lr=float(schedule.get_last_lr()[0]), **numbers)
             if on_progress:
                 on_progress(Progress("train", step, config.max_steps), numbers)
         if step % config.checkpoint_every == 0 or step == config.max_steps:
@@ -112,7 +112,8 @@ def _build_model(config: VaeTrainingConfig) -> AutoencoderKLMagvit:
     if config.trainable == "decoder":
         model.encoder.requires_grad_(requires_grad=False)
         model.quant_conv.requires_grad_(requires_grad=False)
-    return model.to(memory_format=torch.channels_last_3d).train()
+    model.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue] (diffusers wraps it untyped)
+    return model.train()
 
 
 def _reconstruct(
