@@ -218,13 +218,8 @@ class EasyAnimatePipeline(DiffusionPipeline):
         report(Progress("encode", 0, 1))
         if video is not None and self.parts.inpaint is None:
             raise RequestError("This model cannot start from a video.", fix="leave the video out")
-        preparation = Preparation(
-            self.parts,
-            self.transformer,
-            self._execution_device,
-            noise,
-            self.parts.codec.latent_shape(num_videos, pixels),
-        )
+        shape = self.parts.codec.latent_shape(num_videos, pixels)
+        preparation = Preparation(self.parts, self.transformer, self._execution_device, noise, shape)
         given = None if video is None else prepare_clip(video, mask_video, pixels)
         timesteps = set_timesteps(self.scheduler, num_inference_steps, strength)
         self._num_timesteps = len(timesteps)

@@ -60,9 +60,8 @@ def anchor_error(pixels: Float[Tensor, "B 3 T H W"], mean: Float[Tensor, "B C t 
 
     Plain colours are so much alike that their differences, the hue, would be a small part of the latents.
     """
-    red, green, blue = functional.adaptive_avg_pool3d(pixels, (mean.shape[2], mean.shape[3], mean.shape[4])).unbind(
-        dim=1
-    )
+    _, _, frames, height, width = mean.shape
+    red, green, blue = functional.adaptive_avg_pool3d(pixels, (frames, height, width)).unbind(dim=1)
     opponents = torch.stack([red + green + blue, 3 * (red - green), 2 * (red + green) - 4 * blue], dim=1)
     return functional.mse_loss(mean[:, :3], ANCHOR_SCALE * opponents)
 
