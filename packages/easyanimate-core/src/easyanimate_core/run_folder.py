@@ -21,13 +21,24 @@ class RunFolder:
         path: The folder.
         config: A dataclass; kept in `train.json` and compared when the run is resumed.
         resume: Continue from the newest checkpoint. Otherwise the folder must be new.
+        is_main: Whether this is the one process, of those that train together, that keeps the folder in order.
+        wait: Waits until all processes are there.
 
     Raises:
         RequestError: When the folder holds another run, or there is nothing to resume.
     """
 
-    def __init__(self, path: Path, config: Any, *, resume: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: Any,
+        *,
+        resume: bool,
+        is_main: bool = True,
+        wait: Callable[[], None] = lambda: None,
+    ) -> None:
         self.path = path
+        self._is_main, self._wait = is_main, wait
         self._log = path / "loss.jsonl"
         settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
         kept = path / "train.json"
@@ -47,8 +58,10 @@ class RunFolder:
             )
         if resume:
             _refuse_changes(json.loads(kept.read_text(encoding="utf-8")), settings)
-        (path / "checkpoints").mkdir(parents=True, exist_ok=True)
-        _replace_text(kept, json.dumps(settings, indent=1))
+        wait()  # so that nobody finds what the main process is about to write
+        if is_main:
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            _replace_text(kept, json.dumps(settings, indent=1))
 
     @property
     def newest(self) -> tuple[int, Path] | None:
@@ -67,31 +80,43 @@ class RunFolder:
 
     def log(self, **values: float) -> None:
         """Append a line to the loss log."""
+        if not self._is_main:
+            return
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
     def cut_log(self, step: int) -> None:
         """Drop the lines after `step`: a run that was killed wrote them after its last checkpoint."""
-        if self._log.exists():
+        if self._is_main and self._log.exists():
             lines = self._log.read_text(encoding="utf-8").splitlines(keepends=True)
             _replace_text(self._log, "".join(line for line in lines if _step_of(line) <= step))
 
     def _finish(self, folder: Path, write: Callable[[Path], object], *, keep: int | None) -> Path:
         temporary = folder.with_name(folder.name + ".tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        if self._is_main:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+        self._wait()
         write(temporary)
-        old = folder.with_name(folder.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            folder.rename(old)
-        temporary.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-        if keep is not None:
-            done = sorted(path for path in folder.parent.glob("step-*") if path.suffix == "")
-            for path in done[:-keep]:
-                shutil.rmtree(path)
+        self._wait()
+        if self._is_main:
+            _put_in_place(temporary, folder)
+            if keep is not None:
+                done = sorted(path for path in folder.parent.glob("step-*") if not path.suffix)
+                for path in done[:-keep]:
+                    shutil.rmtree(path)
+        self._wait()
         return folder
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename a finished folder; one that was there before goes away last."""
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    temporary.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _step_of(line: str) -> float:

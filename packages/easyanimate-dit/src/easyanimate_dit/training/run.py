@@ -92,7 +92,13 @@ def train_dit(
     """
     accelerator = Accelerator(mixed_precision=config.mixed_precision)
     set_seed(config.seed)
-    folder = RunFolder(config.out, config, resume=resume)
+    folder = RunFolder(
+        config.out,
+        config,
+        resume=resume,
+        is_main=accelerator.is_main_process,
+        wait=accelerator.wait_for_everyone,
+    )
     transformer = pipeline.transformer.train().requires_grad_(requires_grad=True)
     optimizer = torch.optim.AdamW(
         transformer.parameters(),
@@ -127,16 +133,21 @@ def train_dit(
             average.step(transformer.parameters())
         step += 1
         if step % config.log_every == 0 or step == config.max_steps:
-            values = {"loss": float(loss.detach()), "lr": schedule.get_last_lr()[0]}
+            mean: Any = accelerator.reduce(loss.detach(), "mean")
+            values = {"loss": float(mean), "lr": schedule.get_last_lr()[0]}
             refuse_divergence(values, step, folder)
             folder.log(step=step, **values)
-            if on_progress:
+            if on_progress and accelerator.is_main_process:
                 on_progress(Progress("train", step, config.max_steps), values)
         if step % config.checkpoint_every == 0 or step == config.max_steps:
             folder.save(step, lambda path: accelerator.save_state(str(path)))
     if config.ema_decay:
         average.copy_to(transformer.parameters())
-    return folder.save_final(lambda path: accelerator.unwrap_model(prepared).save_pretrained(path))
+    return folder.save_final(
+        lambda path: accelerator.unwrap_model(prepared).save_pretrained(
+            path, is_main_process=accelerator.is_main_process
+        )
+    )
 
 
 class DenoisingTask:

@@ -46,7 +46,13 @@ def train_vae(
     """
     accelerator = Accelerator(mixed_precision=config.mixed_precision)
     set_seed(config.seed)
-    folder = RunFolder(config.out, config, resume=resume)
+    folder = RunFolder(
+        config.out,
+        config,
+        resume=resume,
+        is_main=accelerator.is_main_process,
+        wait=accelerator.wait_for_everyone,
+    )
     model = _build_model(config)
     optimizer = torch.optim.AdamW(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
@@ -74,15 +80,18 @@ def train_vae(
         schedule.step()
         step += 1
         if step % config.log_every == 0 or step == config.max_steps:
-            numbers = {name: float(value.detach()) for name, value in values.items()}
+            means: Any = accelerator.reduce({name: value.detach() for name, value in values.items()}, "mean")
+            numbers = {name: float(value) for name, value in means.items()}
             refuse_divergence(numbers, step, folder)
             numbers["psnr"] = measure_psnr(numbers["mse"])
             folder.log(step=step, lr=float(schedule.get_last_lr()[0]), **numbers)
-            if on_progress:
+            if on_progress and accelerator.is_main_process:
                 on_progress(Progress("train", step, config.max_steps), numbers)
         if step % config.checkpoint_every == 0 or step == config.max_steps:
             folder.save(step, lambda path: accelerator.save_state(str(path)))
-    return folder.save_final(lambda path: accelerator.unwrap_model(model).save_pretrained(path))
+    return folder.save_final(
+        lambda path: accelerator.unwrap_model(model).save_pretrained(path, is_main_process=accelerator.is_main_process)
+    )
 
 
 def load_batch(
