@@ -141,6 +141,17 @@ def test_loss_is_the_weighted_sum_of_its_parts():
     assert float(loss) == pytest.approx((0.5 + 2 * 0.25 + 3 * 0.5) / 3)
 
 
+def test_first_frame_can_count_more():
+    pixels, decoded = torch.zeros(1, 3, 4, 8, 8), torch.zeros(1, 3, 4, 8, 8)
+    decoded[:, :, 0] = 0.5
+    posterior = DiagonalGaussianDistribution(torch.zeros(1, 8, 1, 1, 1))
+    for first, share in ((1.0, 1 / 4), (5.0, 5 / 8)):
+        _, parts = compute_loss(
+            LossConfig(first_frame=first), pixels=pixels, decoded=decoded, posterior=posterior, progress=0.0
+        )
+        assert float(parts["l1"]) == pytest.approx(0.5 * share)
+
+
 def test_anchor_fades_out():
     pixels = torch.rand(1, 3, 8, 16, 16) * 2 - 1
     posterior = DiagonalGaussianDistribution(torch.zeros(1, 8, 2, 2, 2))

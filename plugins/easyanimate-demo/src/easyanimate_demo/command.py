@@ -69,6 +69,7 @@ def train_demo(
     commands = load_plugins()
     vae = _train(commands, "vae", "v4_vae", out / "vae")
     sharp = _train(commands, "vae", "v4_vae_decoder", out / "vae-decoder", weights=vae)
+    sharp = _train(commands, "vae", "v4_vae_first_frame", out / "vae-first-frame", weights=sharp)
     start = out / "start"
     if not start.exists():
         _write_start(start, sharp)

@@ -18,6 +18,8 @@ class LossConfig:
         mse: Mean squared error.
         colour: Mean squared error of the differences red-green, green-blue, blue-red: keeps hue, which is a small part
             of the plain error.
+        first_frame: How much more the first frame of a clip counts than another. A causal decoder knows nothing before
+            it, so it comes out worst, and in image to video it is the one that is looked at.
         kl: Divergence of the posterior from a unit normal, mean over latent values.
         anchor: Pull of the first three latent channels towards the average colour below them, as brightness and two
             differences; falls linearly to zero over `anchor_share` of the run. It breaks the grey plateau that a fresh
@@ -28,6 +30,7 @@ class LossConfig:
     l1: float = 0.75
     mse: float = 4.0
     colour: float = 1.0
+    first_frame: float = 1.0
     kl: float = 1e-4
     anchor: float = 0.0
     anchor_share: float = 0.33

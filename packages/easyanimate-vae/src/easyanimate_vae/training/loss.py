@@ -39,10 +39,13 @@ def compute_loss(
         progress: How far the run is, 0 to 1.
     """
     error = decoded - pixels
+    weight = torch.ones(pixels.shape[2], device=pixels.device)
+    weight[0] = config.first_frame
+    weight = (weight / weight.mean())[:, None, None]
     parts = {
-        "l1": error.abs().mean(),
-        "mse": error.square().mean(),
-        "colour": (error - error.roll(1, dims=1)).square().mean(),
+        "l1": (weight * error.abs()).mean(),
+        "mse": (weight * error.square()).mean(),
+        "colour": (weight * (error - error.roll(1, dims=1)).square()).mean(),
         # KL(N(mean, var) || N(0, 1)) = (mean^2 + var - 1 - log var) / 2
         "kl": 0.5 * (posterior.mean.square() + posterior.var - 1.0 - posterior.logvar).mean(),
     }
