@@ -52,6 +52,21 @@ def test_round_trip(tmp_path, reader):
     assert leftovers(path.parent) == []
 
 
+def test_the_same_frames_give_the_same_file(tmp_path):
+    noise = np.random.default_rng(1)
+    rows, columns = np.mgrid[:96, :96]
+    discs = [np.hypot(rows - 48, columns - 10 - 2 * index) < 14 for index in range(16)]
+    frames = np.stack(discs)[..., None] * 200.0 + noise.normal(20, 3, (16, 96, 96, 3))
+    video = Video(frames.clip(0, 255).astype(np.uint8), 8)
+    files: set[bytes] = set()
+    for _ in range(6):
+        # What lies in free memory differs each time, and must not matter.
+        litter = [noise.integers(0, 255, size, np.uint8) for size in noise.integers(1, 60_000, 200)]
+        del litter
+        files.add(write_video(tmp_path / "clip.mp4", video).read_bytes())
+    assert len(files) == 1
+
+
 @pytest.mark.parametrize("reader", ["pyav", "decord"])
 def test_colours_survive(tmp_path, reader):
     if reader == "decord":

@@ -240,7 +240,9 @@ def _encode(path: Path, video: Video, metadata: Mapping[str, str], crf: int) -> 
     rate = Fraction(video.fps).limit_denominator(_FPS_LIMIT)
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         container.metadata.update(metadata)
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf)})
+        # x264's macroblock tree reads beyond its rows unless the width is a multiple of 128: the same frames would
+        # give another file each time.
+        stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "mbtree": "0"})
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         # All four tags, so that every player takes the same matrix; 1 means BT.709.
         context = stream.codec_context
