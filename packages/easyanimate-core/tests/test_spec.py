@@ -44,6 +44,8 @@ def test_task(changes, task):
         ({"num_frames": 0}, "num_frames must be positive"),
         ({"height": -16}, "height must be positive"),
         ({"fps": 0}, "fps must be positive"),
+        ({"fps": float("inf")}, "fps must be positive"),
+        ({"guidance_scale": float("nan")}, "Guidance must be a number"),
         ({"num_inference_steps": 0}, "num_inference_steps must be positive"),
         ({"strength": 0}, "Strength is out of range"),
         ({"strength": 1.5}, "Strength is out of range"),

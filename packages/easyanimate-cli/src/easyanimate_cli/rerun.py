@@ -27,7 +27,8 @@ def rerun(
     """Make a file again, bit for bit: the same request, weights and input files."""
     manifest = read_manifest(file)
     paths = [(item.role, item.check()) for item in manifest.inputs if item.role != "lora"]
-    loras = tuple(LoraFile(item.check(), item.weight or 1.0) for item in manifest.files("lora"))
+    applied = manifest.files("lora")
+    loras = tuple(LoraFile(item.check(), 1.0 if item.weight is None else item.weight) for item in applied)
     session = Session.open(
         manifest.model,
         _where(manifest.weights),

@@ -5,6 +5,7 @@ Axes: T frames, H height, W width, 3 red, green, blue; pixels are uint8.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -124,8 +125,10 @@ class VideoRequest:
         positive = ("num_frames", "height", "width", "fps", "num_inference_steps")
         for name in positive:
             value = getattr(self, name)
-            if not value > 0:
+            if not 0 < value < math.inf:
                 raise RequestError(f"{name} must be positive.", received=value, expected="a number above 0")
+        if not math.isfinite(self.guidance_scale):
+            raise RequestError("Guidance must be a number.", received=self.guidance_scale, expected="for example 7")
         if not 0 < self.strength <= 1:
             raise RequestError("Strength is out of range.", received=self.strength, expected="above 0, up to 1")
         if not 0 <= self.seed < 2**63:
