@@ -39,6 +39,16 @@ class RequestPipeline:
         self._scheduler_config = dict(pipeline.scheduler.config)
         pipeline.set_progress_bar_config(disable=True)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the transformer computes."""
+        return self.pipeline._execution_device  # noqa: SLF001 (diffusers' name for it)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the transformer."""
+        return self.pipeline.transformer.dtype
+
     def __call__(self, request: VideoRequest, /) -> Video:
         """Make the clip; the same one for the same request on one machine.
 

@@ -47,7 +47,7 @@ DEFAULTS: dict[str, Any] = {
     "num_frames": 16,
     "fps": 8,
     "num_inference_steps": 25,
-    "guidance_scale": 3.0,
+    "guidance_scale": 1.2,
     "sampler": "euler",
 }
 """What `ea run` takes with these weights when no option says otherwise."""
@@ -137,6 +137,8 @@ def pack(start: Path, transformer: Path, weights: Path) -> None:
     shutil.copytree(transformer, temporary / "transformer")
     for file in temporary.rglob("*.safetensors"):
         _halve(file)
+    for file in temporary.rglob("config.json"):
+        _forget_path(file)
     (temporary / "easyanimate.json").write_text(json.dumps({"defaults": DEFAULTS}, indent=1), encoding="utf-8")
     shutil.rmtree(weights, ignore_errors=True)
     temporary.rename(weights)
@@ -147,6 +149,13 @@ def _halve(file: Path) -> None:
 
     tensors = load_file(file)
     save_file({name: tensor.half() for name, tensor in tensors.items()}, file, metadata={"format": "pt"})
+
+
+def _forget_path(file: Path) -> None:
+    """Drop where a part was loaded from, which means nothing elsewhere."""
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config.pop("_name_or_path", None)
+    file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_index(folder: Path) -> None:
