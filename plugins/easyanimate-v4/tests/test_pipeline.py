@@ -142,3 +142,24 @@ def test_wrong_arguments_are_refused(pipe, arguments, message):
 def test_bfloat16_runs(checkpoint, make_request):
     clip = load(LoadOptions(weights=checkpoint, device="cpu", dtype="bfloat16"))(make_request(num_frames=1))
     assert clip.frames.std() > 0
+
+
+def test_a_lora_acts_until_it_is_unloaded(checkpoint):
+    pipe = load(LoadOptions(weights=checkpoint, device="cpu")).pipeline
+    width = pipe.transformer.config.hidden_size
+    name = "lora_unet__blocks_0_attn1_to_v"
+    generator = seeds(0)[0]
+    lora = {
+        f"{name}.lora_down.weight": torch.randn(2, width, generator=generator),
+        f"{name}.lora_up.weight": torch.randn(width, 2, generator=generator),
+        f"{name}.alpha": torch.tensor(2.0),
+    }
+
+    def make():
+        return pipe("a boat", **SIZE, generator=seeds(1)[0], output_type="latent").frames
+
+    before = make()
+    assert pipe.load_lora_weights(lora) == {"transformer": 1}
+    assert (make() - before).abs().max() > 1e-3
+    pipe.unload_lora_weights()
+    assert torch.equal(make(), before)

@@ -21,6 +21,7 @@ from easyanimate_dit.conditioning import MetaSize, Picture, to_pil
 from easyanimate_dit.guidance import Guidance
 from easyanimate_dit.inpaint import prepare_clip
 from easyanimate_dit.latent import to_uint8
+from easyanimate_dit.lora_pipeline import EasyAnimateLoraMixin
 from easyanimate_dit.noise import SeededNoise
 from easyanimate_dit.preparation import Preparation, Prompts, VersionParts, start_latents
 from easyanimate_dit.scheduler import set_timesteps, take_step
@@ -49,7 +50,7 @@ class EasyAnimatePipelineOutput(BaseOutput):
     frames: Any
 
 
-class EasyAnimatePipeline(DiffusionPipeline):
+class EasyAnimatePipeline(EasyAnimateLoraMixin, DiffusionPipeline):
     """Generates videos and images; what a model version does differently is in `parts`.
 
     Args:
