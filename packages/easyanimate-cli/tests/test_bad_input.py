@@ -154,7 +154,9 @@ def test_a_bug_is_one_line_with_a_traceback_on_demand(ea):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for single processes")
 def test_ctrl_c_stops_cleanly():
     environment = {**os.environ, "PYTHONPATH": str(FAKE)}
-    command = [sys.executable, "-c", "from easyanimate_cli.app import main; main()"]
+    # Where the tests run in the background, they and their children ignore Ctrl-C unless told otherwise.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{listen}; from easyanimate_cli.app import main; main()"]
     args = ["run", "--model", "fake", "--prompt", "slow", "--steps", "1000"]
     with subprocess.Popen([*command, *args], stdout=-1, stderr=-1, text=True, env=environment) as process:  # noqa: S603
         assert process.stderr is not None
