@@ -179,7 +179,9 @@ class TestRerun:
     def test_says_when_the_result_differs(self, ea, fake, monkeypatch):
         original = fake.make_video
         monkeypatch.setattr(fake, "make_video", lambda request: type(v := original(request))(255 - v.frames, v.fps))
-        assert "differ" in ea("rerun", "x.mp4").err
+        result = ea("rerun", "x.mp4")
+        assert "differ" in result.err
+        assert result.code == 1
 
     @pytest.mark.usefixtures("first")
     def test_refuses_changed_inputs(self, ea):

@@ -50,6 +50,8 @@ def rerun(
     [made] = session.make([clip])
     same = _read_frames(made) == _read_frames(file)
     typer.echo("Identical to the first file." if same else f"The frames differ from those of {file}.", err=True)
+    if not same:
+        raise typer.Exit(1)
 
 
 @dataclass(frozen=True)

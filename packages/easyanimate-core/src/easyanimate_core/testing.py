@@ -4,7 +4,7 @@
         module = "my_package.plugin"
 
     class TestMyPipeline(PipelineContract):
-        @pytest.fixture(scope="class")
+        @pytest.fixture
         def pipeline(self):
             return load(LoadOptions(device="cpu"))
 
