@@ -1,0 +1,43 @@
+"""`ea train demo` from the first step to weights that load, with recipes of one step each."""
+
+import pytest
+import yaml
+from easyanimate_core import LoadOptions, RequestError, VideoRequest
+from easyanimate_core.registry import load_plugins
+from easyanimate_demo import command
+
+
+@pytest.fixture
+def short_recipes(tmp_path, monkeypatch):
+    """The shipped recipes, with one step on a few clips."""
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    for recipe in command.RECIPES.glob("*.yaml"):
+        settings = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+        settings |= {"max_steps": 1, "checkpoint_every": 1, "log_every": 1}
+        settings["data"]["batches"] = [[2, 8]]
+        settings["data"]["options"]["count"] = 2
+        if "cache_items" in settings:
+            settings["cache_items"] = 2
+        (folder / recipe.name).write_text(yaml.safe_dump(settings), encoding="utf-8")
+    monkeypatch.setattr(command, "RECIPES", folder)
+    monkeypatch.setattr(command, "LATENT_CLIPS", 8)
+
+
+@pytest.mark.usefixtures("short_recipes")
+def test_the_demo_is_made_from_nothing(tmp_path):
+    out = tmp_path / "out"
+    command.train_demo(out=out)
+    with pytest.raises(RequestError, match="--resume"):
+        command.train_demo(out=out)
+    finished = (out / "dit" / "weights" / "config.json").stat().st_mtime_ns
+    command.train_demo(out=out, resume=True)
+    assert (out / "dit" / "weights" / "config.json").stat().st_mtime_ns == finished
+
+    model = load_plugins().model("v4")
+    model.check_weights(out / "weights")
+    request = VideoRequest(prompt="a red circle", **(command.DEFAULTS | {"num_inference_steps": 1}))
+    video = model.load(LoadOptions(weights=out / "weights", device="cpu"))(request)
+    assert video.frames.shape == (16, 64, 64, 3)
+    for config in (out / "weights").rglob("config.json"):
+        assert str(tmp_path) not in config.read_text(encoding="utf-8")
