@@ -43,7 +43,7 @@ class VaeTrainingConfig:
     Args:
         out: Output folder.
         model: Configuration of `AutoencoderKLMagvit`.
-        weights: Folder of a VAE to start from; None starts from fresh weights.
+        weights: Folder of a VAE to start from, in a configuration that `model` may change; None starts from fresh weights.
         trainable: "all", or "decoder": the encoder stays, so that transformers trained on its latents still fit.
         data: The training clips.
         loss: Weights of the loss.

@@ -114,7 +114,7 @@ def load_batch(
 
 def _build_model(config: VaeTrainingConfig) -> AutoencoderKLMagvit:
     if config.weights is not None:
-        model = AutoencoderKLMagvit.from_pretrained(config.weights)
+        model = AutoencoderKLMagvit.from_pretrained(config.weights, **config.model)
     else:
         model = AutoencoderKLMagvit(**config.model)
         start_as_identity(model)
