@@ -5,15 +5,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from easyanimate_dit.hunyuan import HunyuanCondition, HunyuanTransformer3DModel
+    from easyanimate_dit.pixart import PixArtCondition, Transformer3DModel
     from easyanimate_dit.rotary import make_rotary_table
 
 _EXPORTS = {
     "HunyuanCondition": "easyanimate_dit.hunyuan",
     "HunyuanTransformer3DModel": "easyanimate_dit.hunyuan",
+    "PixArtCondition": "easyanimate_dit.pixart",
+    "Transformer3DModel": "easyanimate_dit.pixart",
     "make_rotary_table": "easyanimate_dit.rotary",
 }
 
-__all__ = ["HunyuanCondition", "HunyuanTransformer3DModel", "make_rotary_table"]
+__all__ = [
+    "HunyuanCondition",
+    "HunyuanTransformer3DModel",
+    "PixArtCondition",
+    "Transformer3DModel",
+    "make_rotary_table",
+]
 
 
 def __getattr__(name: str) -> Any:
