@@ -1,6 +1,6 @@
 """The motion modules of V1 to V3: attention over frames inside every block of an image transformer.
 
-Axes: B batch, F latent frames, P tokens of a frame in R rows and K columns, C inner width, S sequences, T tokens of one.
+Axes: B batch, F latent frames, P tokens of a frame in R rows and K columns, C inner width, S sequences of T tokens.
 """
 
 import math

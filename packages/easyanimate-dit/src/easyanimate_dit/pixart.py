@@ -165,9 +165,8 @@ class Transformer3DModel(StrictModelMixin, PeftAdapterMixin, CacheMixin, Attenti
         )
         if enable_uvit:
             self.long_connect_fc = nn.ModuleList(nn.Linear(dim, dim) for _ in range(_NUM_SKIPS))
-            for projection in self.long_connect_fc:
-                nn.init.zeros_(projection.weight)
-                nn.init.zeros_(projection.bias)
+            for parameter in self.long_connect_fc.parameters():
+                nn.init.zeros_(parameter)
 
         # 4. Output
         self.norm_out = LayerNorm(dim, eps=1e-6, elementwise_affine=False)

@@ -14,9 +14,7 @@ from easyanimate_dit.embedding import embed_numbers
 _NUM_FREQUENCIES = 256
 
 
-def make_grid_table(
-    rows: int, columns: int, *, dim: int, base: int, interpolation: int, device: torch.device | str | None = None
-) -> Float[Tensor, "P dim"]:
+def make_grid_table(rows: int, columns: int, *, dim: int, base: int, interpolation: int) -> Float[Tensor, "P dim"]:
     """Sinusoidal positions of a grid, which spans 0 to base / interpolation whatever its size is.
 
     The first half of the channels is the column, the second half the row; each has its sines first, then its cosines.
@@ -28,8 +26,7 @@ def make_grid_table(
         angle = torch.outer(torch.arange(num, dtype=torch.float64) * base / num / interpolation, frequency)
         return torch.cat([angle.sin(), angle.cos()], dim=1).float()
 
-    table = torch.cat([embed(columns).repeat(rows, 1), embed(rows).repeat_interleave(columns, dim=0)], dim=1)
-    return table.to(device)
+    return torch.cat([embed(columns).repeat(rows, 1), embed(rows).repeat_interleave(columns, dim=0)], dim=1)
 
 
 class GridPatchEmbed(nn.Module):
