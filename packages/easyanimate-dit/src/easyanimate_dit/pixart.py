@@ -185,15 +185,13 @@ class Transformer3DModel(StrictModelMixin, PeftAdapterMixin, CacheMixin, Attenti
         `forward(condition=...)`. Context tokens that count for no sample are left out, so that a prompt alone needs no
         mask. It passes through `forward`, because offloading and layerwise casting hook into that.
         """
-        size = {name: conditions.pop(name, None) for name in ("resolution", "aspect_ratio")}
-        condition: PixArtCondition = self(hidden_states=None, timestep=None, added_cond_kwargs=size, **conditions)
-        return _drop_masked(condition)
+        return _drop_masked(self(hidden_states=None, timestep=None, **conditions))
 
     def _encode_condition(
         self,
         encoder_hidden_states: Float[Tensor, "B S E"] | None,
         encoder_attention_mask: Tensor | None,
-        added_cond_kwargs: dict[str, Tensor | None] | None,
+        size_conditions: dict[str, Tensor | None],
         clip_encoder_hidden_states: Float[Tensor, "B 768"] | None,
         clip_attention_mask: Tensor | None,
     ) -> PixArtCondition:
@@ -203,10 +201,9 @@ class Transformer3DModel(StrictModelMixin, PeftAdapterMixin, CacheMixin, Attenti
         # 1. Size of the clip
         size = None
         if self.has_size_condition:
-            given = added_cond_kwargs or {}
-            resolution, aspect_ratio = given.get("resolution"), given.get("aspect_ratio")
+            resolution, aspect_ratio = size_conditions.get("resolution"), size_conditions.get("aspect_ratio")
             if resolution is None or aspect_ratio is None:
-                raise _miss("resolution and aspect ratio", "give both in added_cond_kwargs")
+                raise _miss("resolution and aspect ratio", "give both")
             size = self.adaln_single.emb.embed_size(resolution, aspect_ratio, encoder_hidden_states.dtype)
 
         # 2. Text, then the tokens of the picture
@@ -233,6 +230,8 @@ class Transformer3DModel(StrictModelMixin, PeftAdapterMixin, CacheMixin, Attenti
         clip_encoder_hidden_states: Float[Tensor, "B 768"] | None = None,
         clip_attention_mask: Tensor | None = None,
         *,
+        resolution: Float[Tensor, "B 2"] | None = None,
+        aspect_ratio: Float[Tensor, "B 1"] | None = None,
         condition: PixArtCondition | None = None,
         return_dict: bool = True,
     ) -> Transformer2DModelOutput | tuple[Tensor] | PixArtCondition:
@@ -248,6 +247,8 @@ class Transformer3DModel(StrictModelMixin, PeftAdapterMixin, CacheMixin, Attenti
             inpaint_latents: Inpainting: latents of the mask, then of the masked video.
             clip_encoder_hidden_states: Inpainting: CLIP embedding of the picture. None: there is none.
             clip_attention_mask: Inpainting: (B, 8), 0 where the picture does not count. None: it does.
+            resolution: In place of `added_cond_kwargs`, with `aspect_ratio`.
+            aspect_ratio: See `resolution`.
             condition: Result of `encode_condition`, in place of text, sizes and picture.
             return_dict: Whether to return an object with `sample` or a tuple.
 
@@ -259,7 +260,7 @@ class Transformer3DModel(StrictModelMixin, PeftAdapterMixin, CacheMixin, Attenti
             condition = self._encode_condition(
                 encoder_hidden_states,
                 encoder_attention_mask,
-                added_cond_kwargs,
+                added_cond_kwargs or {"resolution": resolution, "aspect_ratio": aspect_ratio},
                 clip_encoder_hidden_states,
                 clip_attention_mask,
             )
