@@ -1,19 +1,24 @@
-"""The video autoencoders of EasyAnimate V2, V3 and V4."""
+"""The autoencoders of EasyAnimate: images (V1) and video (V2, V3 and V4)."""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from easyanimate_vae.autoencoder import AutoencoderKLMagvit
+    from easyanimate_vae.image import FrameAutoencoder
 
-__all__ = ["AutoencoderKLMagvit"]
+_EXPORTS = {
+    "AutoencoderKLMagvit": "easyanimate_vae.autoencoder",
+    "FrameAutoencoder": "easyanimate_vae.image",
+}
+
+__all__ = ["AutoencoderKLMagvit", "FrameAutoencoder"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the model only when it is asked for, so that plugins can be listed without torch."""
-    if name == "AutoencoderKLMagvit":
-        from easyanimate_vae.autoencoder import AutoencoderKLMagvit
-
-        return AutoencoderKLMagvit
+    """Import a model only when it is asked for, so that plugins can be listed without torch."""
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

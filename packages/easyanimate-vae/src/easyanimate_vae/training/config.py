@@ -42,8 +42,9 @@ class VaeTrainingConfig:
 
     Args:
         out: Output folder.
-        model: Configuration of `AutoencoderKLMagvit`.
-        weights: Folder of a VAE to start from, in a configuration that `model` may change; None starts from fresh weights.
+        kind: "video" trains an `AutoencoderKLMagvit`, "frames" a `FrameAutoencoder`.
+        model: Its configuration.
+        weights: Folder of a VAE to start from; `model` may change its configuration. None starts from fresh weights.
         trainable: "all", or "decoder": the encoder stays, so that transformers trained on its latents still fit.
         data: The training clips.
         loss: Weights of the loss.
@@ -56,6 +57,7 @@ class VaeTrainingConfig:
     """
 
     out: Path
+    kind: Literal["video", "frames"] = "video"
     model: dict[str, Any] = field(default_factory=dict)
     weights: Path | None = None
     trainable: Literal["all", "decoder"] = "all"

@@ -9,15 +9,20 @@ Axes of weights: O output channels, I input channels, then kernel positions in T
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from diffusers.models.attention_processor import Attention
+from diffusers.models.downsampling import Downsample2D
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
 from easyanimate_vae.block import Attention3D, Downsampler3D, ResidualBlock3D, Upsampler3D
 
 if TYPE_CHECKING:
     from easyanimate_vae.autoencoder import AutoencoderKLMagvit
+    from easyanimate_vae.image import FrameAutoencoder
 
 START_LOG_VARIANCE = -6.0
 """Of the posterior; training widens it as far as the decoder bears."""
@@ -55,7 +60,35 @@ def start_as_identity(model: AutoencoderKLMagvit) -> None:
             module.conv.weight[:, :, 2, 1, 1] = _carry(*module.conv.weight.shape[:2])
 
 
-def _clear(layer: nn.Conv3d | nn.Linear) -> None:
+@torch.no_grad()
+def start_frames_as_identity(model: FrameAutoencoder) -> None:
+    """The same for the image VAE."""
+    num_latents = model.config["latent_channels"]
+    parts: Any = model
+    _clear(parts.quant_conv)
+    parts.quant_conv.weight[:num_latents, :num_latents, 0, 0] = torch.eye(num_latents)
+    parts.quant_conv.bias[num_latents:] = START_LOG_VARIANCE
+    _clear(parts.post_quant_conv)
+    parts.post_quant_conv.weight[:, :, 0, 0] = torch.eye(num_latents)
+    for module in model.modules():
+        layer: Any = module
+        if isinstance(module, ResnetBlock2D):
+            _clear(layer.conv2)
+            if layer.conv_shortcut is not None:
+                _clear(layer.conv_shortcut)
+                layer.conv_shortcut.weight[:, :, 0, 0] = _carry(*layer.conv_shortcut.weight.shape[:2])
+        elif isinstance(module, Attention):
+            _clear(layer.to_out[0])
+        elif isinstance(module, Downsample2D):
+            _clear(layer.conv)
+            # Padding is right and below.
+            layer.conv.weight[:, :, :2, :2] = _carry(*layer.conv.weight.shape[:2])[:, :, None, None] / 4
+        elif isinstance(module, Upsample2D):
+            _clear(layer.conv)
+            layer.conv.weight[:, :, 1, 1] = _carry(*layer.conv.weight.shape[:2])
+
+
+def _clear(layer: nn.Conv2d | nn.Conv3d | nn.Linear) -> None:
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

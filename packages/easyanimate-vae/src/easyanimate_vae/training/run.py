@@ -17,7 +17,8 @@ from easyanimate_core.training import refuse_divergence
 from torch import Tensor
 
 from easyanimate_vae.autoencoder import AutoencoderKLMagvit
-from easyanimate_vae.training.initial import start_as_identity
+from easyanimate_vae.image import FrameAutoencoder
+from easyanimate_vae.training.initial import start_as_identity, start_frames_as_identity
 from easyanimate_vae.training.loss import compute_loss, measure_psnr
 
 if TYPE_CHECKING:
@@ -112,21 +113,25 @@ def load_batch(
     return pixels.to(torch.float32, memory_format=torch.channels_last_3d).div_(127.5).sub_(1.0)
 
 
-def _build_model(config: VaeTrainingConfig) -> AutoencoderKLMagvit:
+def _build_model(config: VaeTrainingConfig) -> Any:
+    model_class, start = {
+        "video": (AutoencoderKLMagvit, start_as_identity),
+        "frames": (FrameAutoencoder, start_frames_as_identity),
+    }[config.kind]
     if config.weights is not None:
-        model = AutoencoderKLMagvit.from_pretrained(config.weights, **config.model)
+        model: Any = model_class.from_pretrained(config.weights, **config.model)
     else:
-        model = AutoencoderKLMagvit(**config.model)
-        start_as_identity(model)
+        model = model_class(**config.model)
+        start(model)
     if config.trainable == "decoder":
         model.encoder.requires_grad_(requires_grad=False)
         model.quant_conv.requires_grad_(requires_grad=False)
-    model.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue] (diffusers wraps it untyped)
+    model.to(memory_format=torch.channels_last_3d if config.kind == "video" else torch.channels_last)
     return model.train()
 
 
 def _reconstruct(
-    config: VaeTrainingConfig, model: AutoencoderKLMagvit, pixels: Float[Tensor, "B 3 T H W"], step: int
+    config: VaeTrainingConfig, model: Any, pixels: Float[Tensor, "B 3 T H W"], step: int
 ) -> dict[str, Tensor]:
     """Code and decode a batch: its loss, and the parts of it."""
     posterior = model.encode(pixels).latent_dist
