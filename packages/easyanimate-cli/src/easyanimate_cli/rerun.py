@@ -16,6 +16,9 @@ from easyanimate_core.weights import FoundWeights, hash_weights
 from easyanimate_cli.clip import Clip, check_request, free_path, read_sources
 from easyanimate_cli.session import Session
 
+_LOADED_ROLES = {"transformer", "motion-module", "lora"}
+"""Inputs that belong to the model, not to the clip."""
+
 
 def rerun(
     file: Annotated[Path, typer.Argument(help="An mp4 or PNG file as `ea run` wrote it.")],
@@ -26,19 +29,26 @@ def rerun(
 ) -> None:
     """Make a file again, bit for bit: the same request, weights and input files."""
     manifest = read_manifest(file)
-    paths = [(item.role, item.check()) for item in manifest.inputs if item.role != "lora"]
+    paths = [(item.role, item.check()) for item in manifest.inputs if item.role not in _LOADED_ROLES]
     applied = manifest.files("lora")
     loras = tuple(LoraFile(item.check(), 1.0 if item.weight is None else item.weight) for item in applied)
+    parts = {item.role: item.check() for item in manifest.inputs if item.role in {"transformer", "motion-module"}}
     session = Session.open(
         manifest.model,
         _where(manifest.weights),
-        LoadOptions(dtype=manifest.dtype, device=manifest.device, loras=loras),
+        LoadOptions(
+            dtype=manifest.dtype,
+            device=manifest.device,
+            loras=loras,
+            transformer=parts.get("transformer"),
+            motion_module=parts.get("motion-module"),
+        ),
     )
     _check_weights(session.found, manifest.weights)
     target = output or file.parent
     if target.is_dir():
         target /= f"{file.stem}-rerun"
-    inputs = tuple(item for item in manifest.inputs if item.role != "lora")
+    inputs = tuple(item for item in manifest.inputs if item.role not in _LOADED_ROLES)
     clip = Clip(
         _read_request(manifest, paths),
         inputs,

@@ -39,6 +39,8 @@ def run(  # noqa: PLR0913 (one parameter per option)
     segment: Annotated[int | None, typer.Option(help="Long video: frames made at a time.")] = None,
     overlap: Annotated[int | None, typer.Option(help="Long video: frames that neighbours share.")] = None,
     lora: Annotated[list[str] | None, typer.Option(metavar="FILE[:WEIGHT]", help="Apply a LoRA; repeatable.")] = None,
+    transformer: Annotated[Path | None, typer.Option(help="Transformer weights that replace the folder's.")] = None,
+    motion_module: Annotated[Path | None, typer.Option(help="V1: the motion module's file.")] = None,
     dtype: Annotated[DTYPES | None, typer.Option(help="Number format; chosen for the device.")] = None,
     device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu; the best there is.")] = None,
     output: Annotated[
@@ -77,5 +79,6 @@ def run(  # noqa: PLR0913 (one parameter per option)
             "There is no prompt.", expected="--prompt TEXT or --batch FILE", fix='add --prompt "what to show"'
         )
     loras = tuple(parse_lora(text) for text in lora or ())
-    session = Session.open(model, weights, LoadOptions(dtype=dtype, device=device, loras=loras))
+    options = LoadOptions(dtype=dtype, device=device, loras=loras, transformer=transformer, motion_module=motion_module)
+    session = Session.open(model, weights, options)
     session.make(session.plan(read_batch(batch, given) if batch else [ClipOptions(**given)]))

@@ -12,7 +12,7 @@ from easyanimate_core.machine import read_machine
 from easyanimate_core.manifest import InputFile, Manifest, WeightsRecord, describe_request
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.video import write_image, write_video
-from easyanimate_core.weights import FoundWeights, hash_weights, read_defaults, resolve_weights
+from easyanimate_core.weights import FoundWeights, hash_weights, read_defaults, read_trained, resolve_weights
 
 from easyanimate_cli.clip import Clip, check_outputs, plan_clips
 from easyanimate_cli.memory import check_memory, describe_peak, explain_load, explain_run, explaining_memory
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from easyanimate_core.interfaces import VideoPipeline
-    from easyanimate_core.spec import LoadOptions, ModelSpec, Video, VideoRequest
+    from easyanimate_core.spec import LoadOptions, ModelSpec, TrainedRange, Video, VideoRequest
 
     from easyanimate_cli.options import ClipOptions
 
@@ -63,16 +63,22 @@ class Session:
 
     def plan(self, asked: Iterable[ClipOptions]) -> list[Clip]:
         """Fill in the defaults of the weights and check everything that does not need the model."""
-        folder = self.found.folder
-        defaults = read_defaults(folder, self.spec.defaults) if folder else self.spec.defaults
-        return plan_clips(self.spec, defaults, asked, more_samplers=self.more_samplers)
+        folder, source = self.found.folder, self.found.source
+        defaults = (source and source.defaults) or self.spec.defaults
+        trained = (source and source.trained) or self.spec.trained
+        if folder:
+            defaults, trained = read_defaults(folder, defaults), read_trained(folder, trained)
+        clips = plan_clips(self.spec, defaults, asked, more_samplers=self.more_samplers)
+        for warning in dict.fromkeys(line for clip in clips for line in _warn(clip.request, trained)):
+            typer.echo(f"Warning: {warning}", err=True)
+        return clips
 
     def make(self, clips: Sequence[Clip]) -> list[Path]:
         """Load the model once, make the clips, write them with their manifests, and print a closing table."""
         check_outputs(clips)
         check_memory(self.options)
         record = self._record_weights()
-        loras = tuple(InputFile.read("lora", lora.path, weight=lora.weight) for lora in self.options.loras)
+        loaded = self._list_loaded()
         rows: list[tuple[str, str, str]] = []
         with PhaseDisplay() as display:
             pipeline = None
@@ -83,13 +89,22 @@ class Session:
                 video = self._generate(pipeline, clip.request, display)
                 manifest = self._describe(clip, record, Place.of(pipeline, self.options), display.seconds)
                 with display.phase("write"):
-                    _write(clip.output, video, replace(manifest, inputs=(*clip.inputs, *loras)))
+                    _write(clip.output, video, replace(manifest, inputs=(*clip.inputs, *loaded)))
                 seconds = ", ".join(f"{phase} {spent:.1f}" for phase, spent in display.seconds.items())
                 rows.append((str(clip.output), seconds, describe_peak()))
                 if not sys.stdout.isatty():
                     typer.echo(clip.output)
         print_table(rows, header=("FILE", "SECONDS", "PEAK MEMORY"), error=True)
         return [clip.output for clip in clips]
+
+    def _list_loaded(self) -> tuple[InputFile, ...]:
+        """The files beside the weights that the model is loaded from."""
+        options = self.options
+        parts = {"transformer": options.transformer, "motion-module": options.motion_module}
+        return (
+            *(InputFile.read(role, path) for role, path in parts.items() if path is not None),
+            *(InputFile.read("lora", lora.path, weight=lora.weight) for lora in options.loras),
+        )
 
     def _load(self, display: PhaseDisplay) -> VideoPipeline:
         # The bars of other libraries would break into ours.
@@ -135,6 +150,13 @@ class Place:
             if fitting:
                 device, dtype = device or fitting[0].name, dtype or fitting[0].dtypes[0]
         return cls(str(device or "cpu"), str(dtype or "float32").removeprefix("torch."))
+
+
+def _warn(request: VideoRequest, trained: TrainedRange | None) -> list[str]:
+    """Lines on what is far from what the weights were trained on; a long video is made in parts."""
+    if trained is None:
+        return []
+    return trained.warn(request.segment_frames or request.num_frames, request.height, request.width)
 
 
 def _write(path: Path, video: Video, manifest: Manifest) -> None:

@@ -158,6 +158,18 @@ def read_json(path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", content)
 
 
+def complete_config(written: Mapping[str, Any], class_name: str, release: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration that a component is built with.
+
+    Args:
+        written: What its `config.json` says. It counts if it is one of this class; otherwise it describes the 2D model
+            that the component was trained from, and the release stands.
+        class_name: Of the component.
+        release: The values of the released checkpoint.
+    """
+    return {**release, **written} if written.get("_class_name", class_name) == class_name else dict(release)
+
+
 def _check_component(folder: Path, component: Component) -> None:
     configs = [folder / name for name in component.config if (folder / name).is_file()]
     if component.config and not configs:

@@ -29,7 +29,8 @@ class InputFile:
     """A file that went into a run.
 
     Args:
-        role: "image" (once per start image, in order), "end-image", "video", "mask" or "lora".
+        role: "image" (once per start image, in order), "end-image", "video", "mask", "lora",
+            "transformer" or "motion-module".
         path: Where it was, absolute.
         sha256: Hash of its content.
         weight: What a LoRA file was applied with.

@@ -37,7 +37,7 @@ class ShapeRule:
         chunk_frames: Frame counts are multiples of this (V4 and V3: 8, V2: 9), or 1 for an image.
         chunk_latents: Latent frames that one chunk is coded to (V4 and V3: 2, V2: 3).
         spatial_stride: Pixels per latent position along height and width.
-        max_frames: The longest clip the version was trained for.
+        max_frames: The longest clip accepted.
         max_size: The longest side accepted, in pixels.
         image: Whether a single frame is possible.
     """

@@ -48,6 +48,39 @@ class Defaults:
 
 
 @dataclass(frozen=True)
+class TrainedRange:
+    """What weights were trained on; a request far from it is warned of.
+
+    Args:
+        min_frames: Shortest clip, an image apart.
+        max_frames: Longest clip.
+        side: Side of a square with as many pixels as the training resolution.
+    """
+
+    min_frames: int = 1
+    max_frames: int = 144
+    side: int = 512
+
+    def warn(self, num_frames: int, height: int, width: int) -> list[str]:
+        """A line for everything about a clip that is far from the range."""
+        lines: list[str] = []
+        if num_frames != 1 and not self.min_frames <= num_frames <= self.max_frames:
+            frames = f"{self.min_frames} to {self.max_frames}" if self.min_frames < self.max_frames else self.max_frames
+            lines.append(f"These weights were trained on clips of {frames} frames; {num_frames} may look worse.")
+        ratio = height * width / self.side**2
+        if not 1 / _FAR_AREA <= ratio <= _FAR_AREA:
+            lines.append(
+                f"These weights were trained on about {self.side} x {self.side} pixels of any aspect; "
+                f"{height} x {width} may look worse."
+            )
+        return lines
+
+
+_FAR_AREA = 2.0
+"""Times as many or as few pixels as in training that are far from it."""
+
+
+@dataclass(frozen=True)
 class Progress:
     """One step of work: `step` of `total` in a phase ("text", "encode", "denoise", "decode", ...)."""
 
@@ -204,12 +237,16 @@ class LoadOptions:
         dtype: "bfloat16", "float16" or "float32"; None lets the model choose for the device.
         device: "cuda", "cuda:1", "mps", "cpu"; None takes the best there is.
         loras: LoRA files to apply, in order.
+        transformer: A file of transformer weights that replace those of the folder, such as a personalised model.
+        motion_module: V1: the file of the motion module; None finds it beside the weights.
     """
 
     weights: Path | None = None
     dtype: str | None = None
     device: str | None = None
     loras: tuple[LoraFile, ...] = ()
+    transformer: Path | None = None
+    motion_module: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +260,7 @@ class ModelSpec:
         tasks: What the model can be asked for.
         defaults: Values of a request that the user left out.
         shapes: Which sizes and frame counts are valid; None accepts any.
+        trained: What the weights were trained on, unless they say otherwise; None warns of nothing.
         samplers: Names accepted by `--sampler`; empty accepts any.
         check_weights: Raises `WeightsError` unless the folder holds whole weights of this model; reads headers only,
             so that a wrong folder is refused before anything heavy is imported.
@@ -235,6 +273,7 @@ class ModelSpec:
     tasks: tuple[Task, ...] = (Task.TEXT_TO_VIDEO,)
     defaults: Defaults = field(default_factory=Defaults)
     shapes: ShapeRule | None = None
+    trained: TrainedRange | None = None
     samplers: tuple[str, ...] = ()
     check_weights: Callable[[Path], None] | None = None
     components: Callable[[LoadOptions], Mapping[str, Any]] | None = None
@@ -259,6 +298,8 @@ class WeightsSource:
         folder: Where the original keeps them below `models/`, for instance
             "Diffusion_Transformer/EasyAnimateV4-XL-2-InP".
         size_bytes: Approximate size of the download.
+        defaults: Values of a request for these weights; None takes those of the model.
+        trained: What they were trained on; None takes what the model says.
     """
 
     model: str
@@ -269,6 +310,8 @@ class WeightsSource:
     hub_id: str | None = None
     folder: str | None = None
     size_bytes: int | None = None
+    defaults: Defaults | None = None
+    trained: TrainedRange | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,14 +8,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from easyanimate_core.checkpoint import check_exists, check_folder, read_json
 from easyanimate_core.download import MODELS_FOLDER, hub_source, local_folder, pull, unpack_archive
 from easyanimate_core.errors import WeightsError, near_misses
 from easyanimate_core.integrity import FileCheck, hash_weights, verify
 from easyanimate_core.machine import format_bytes
-from easyanimate_core.spec import Defaults
+from easyanimate_core.spec import Defaults, TrainedRange
 
 if TYPE_CHECKING:
     from easyanimate_core.spec import WeightsSource
@@ -30,6 +30,7 @@ __all__ = [
     "local_folder",
     "pull",
     "read_defaults",
+    "read_trained",
     "resolve_weights",
     "unpack_archive",
     "verify",
@@ -37,6 +38,8 @@ __all__ = [
 
 DEFAULTS_FILE = "easyanimate.json"
 """Lies beside `model_index.json` where weights have defaults of their own."""
+
+_Section = TypeVar("_Section", Defaults, TrainedRange)
 
 CheckWeights = Callable[[Path], None]
 
@@ -51,11 +54,13 @@ class FoundWeights:
         folder: Where they are; None for a model without weights.
         name: "demo", "official", a path or a Hugging Face id: what `--weights` takes to get the same again.
         note: A line for the user where "auto" fell back on something.
+        source: What is known of them; None for a folder that no plugin offers.
     """
 
     folder: Path | None
     name: str
     note: str | None = None
+    source: WeightsSource | None = None
 
 
 def resolve_weights(  # noqa: PLR0913 (keyword-only)
@@ -85,29 +90,42 @@ def resolve_weights(  # noqa: PLR0913 (keyword-only)
     if text == "auto":
         return finder.choose()
     if text in sources:
-        return FoundWeights(finder.find(sources[text]), text)
+        return FoundWeights(finder.find(sources[text]), text, source=sources[text])
     if Path(text).exists() or not _HUB_ID.fullmatch(text):
         return finder.at_path(text)
     by_hub_id = {source.hub_id: source for source in sources.values()}
     known = by_hub_id.get(text) or finder.by_path(Path(text))
-    return FoundWeights(finder.find(known or hub_source(model_key, text)), text)
+    return FoundWeights(finder.find(known or hub_source(model_key, text)), text, source=known)
 
 
 def read_defaults(folder: Path, base: Defaults) -> Defaults:
     """Defaults of a request for these weights: `base`, with what "defaults" in `easyanimate.json` says instead."""
+    return _read_section(folder, "defaults", base)
+
+
+def read_trained(folder: Path, base: TrainedRange | None) -> TrainedRange | None:
+    """What these weights were trained on: `base`, with what "trained" in `easyanimate.json` says instead."""
+    known = _read_section(folder, "trained", base or TrainedRange())
+    return base if base is None and known == TrainedRange() else known
+
+
+def _read_section(folder: Path, section: str, base: _Section) -> _Section:
+    """`base` with the values of one section of `easyanimate.json`."""
     path = folder / DEFAULTS_FILE
     if not path.is_file():
         return base
-    content: object = read_json(path).get("defaults", {})
+    content: object = read_json(path).get(section, {})
     if not isinstance(content, dict):
-        raise WeightsError(f"The defaults in {path} are no JSON object.", received=content, expected="names and values")
+        raise WeightsError(
+            f"The {section} in {path} are no JSON object.", received=content, expected="names and values"
+        )
     values = cast("dict[str, Any]", content)
-    kinds: dict[str, type] = {field.name: type(getattr(base, field.name)) for field in dataclasses.fields(Defaults)}
+    kinds: dict[str, type] = {field.name: type(getattr(base, field.name)) for field in dataclasses.fields(base)}
     unknown = [name for name in values if name not in kinds]
     if unknown:
         hints = [hint for name in unknown if (hint := near_misses(name, kinds))]
         raise WeightsError(
-            f"Unknown defaults in {path}",
+            f"Unknown {section} in {path}",
             received=", ".join(unknown),
             expected=", ".join(kinds),
             fix="; ".join(hints) or None,
@@ -147,7 +165,7 @@ class _Finder:
                 passed.append(error)
             else:
                 note = self._fallback_note(source, ranked[0], passed) if passed else None
-                return FoundWeights(folder, source.name, note)
+                return FoundWeights(folder, source.name, note, source)
         raise passed[0]
 
     def find(self, source: WeightsSource) -> Path:
@@ -181,7 +199,7 @@ class _Finder:
             )
         source = self.by_path(folder)
         self._check(folder, f"ea weights pull {self.model_key} {source.name}" if source else "copy the folder again")
-        return FoundWeights(folder, text)
+        return FoundWeights(folder, text, source=source)
 
     def by_path(self, folder: Path) -> WeightsSource | None:
         """The source that belongs at this path in the original's layout."""

@@ -82,6 +82,33 @@ class HunyuanSizeConditioner:
 
 
 @dataclass(frozen=True)
+class PixArtSizeConditioner:
+    """V1 to V3: nothing, or resolution and aspect ratio.
+
+    Args:
+        has_size_condition: Whether the transformer is told them.
+    """
+
+    has_size_condition: bool
+
+    def encode(
+        self, pixels: PixelShape, meta: MetaSize, *, num_videos: int, device: torch.device, dtype: torch.dtype
+    ) -> Conditions:
+        """`resolution` [B, 2], height and width in pixels, and `aspect_ratio` [B, 1], height by width."""
+        del meta
+        if not self.has_size_condition:
+            return {}
+        sides = torch.tensor([[pixels.height, pixels.width]], device=device, dtype=dtype)
+        ratio = torch.tensor([[pixels.height / pixels.width]], device=device, dtype=dtype)
+        return {"resolution": sides.repeat(num_videos, 1), "aspect_ratio": ratio.repeat(num_videos, 1)}
+
+    def make_tables(self, height: int, width: int, *, device: torch.device) -> dict[str, Any]:
+        """None: the transformer keeps its own; see `SizeConditioner`."""
+        del height, width, device
+        return {}
+
+
+@dataclass(frozen=True)
 class ImageConditioning:
     """Arguments of the transformer for a reference image, and for none.
 
@@ -133,6 +160,38 @@ class ClipTokenConditioner:
         states = self.encoder(values.to(device, self.encoder.dtype)).last_hidden_state[:, 1:]
         present = {
             "clip_encoder_hidden_states": states.to(dtype).repeat(num_videos, 1, 1),
+            "clip_attention_mask": torch.ones_like(mask),
+        }
+        return ImageConditioning(present, absent)
+
+
+@dataclass(frozen=True)
+class ClipEmbedConditioner:
+    """V3: the projected embedding of a CLIP vision tower.
+
+    Args:
+        processor: Makes `pixel_values` of pictures.
+        encoder: The vision tower.
+        num_tokens: Tokens that the transformer makes of the embedding, the length of the mask.
+    """
+
+    processor: Any
+    encoder: Any
+    num_tokens: int
+
+    def encode(
+        self, picture: Picture | None, *, num_videos: int, device: torch.device, dtype: torch.dtype
+    ) -> ImageConditioning:
+        """`clip_encoder_hidden_states` [B, D] and `clip_attention_mask` [B, tokens]; see `ImageConditioner`."""
+        mask = torch.zeros(num_videos, self.num_tokens, device=device, dtype=dtype)
+        nothing = torch.zeros(num_videos, self.encoder.config.projection_dim, device=device, dtype=dtype)
+        absent = {"clip_encoder_hidden_states": nothing, "clip_attention_mask": mask}
+        if picture is None:
+            return ImageConditioning(absent, absent)
+        values = self.processor(images=[to_pil(picture)], return_tensors="pt").pixel_values
+        embedding = self.encoder(values.to(device, self.encoder.dtype)).image_embeds
+        present = {
+            "clip_encoder_hidden_states": embedding.to(dtype).repeat(num_videos, 1),
             "clip_attention_mask": torch.ones_like(mask),
         }
         return ImageConditioning(present, absent)

@@ -1,5 +1,8 @@
 """The one place that imports what diffusers does not promise to keep; everything else uses its public names."""
 
+from collections.abc import Callable
+from functools import partial
+
 from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
 from diffusers.models._modeling_parallel import ContextParallelInput, ContextParallelOutput
 from diffusers.models.attention import AttentionMixin, AttentionModuleMixin, FeedForward
@@ -18,6 +21,7 @@ __all__ = [
     "Transformer2DModelOutput",
     "dispatch_attention_fn",
     "get_timestep_embedding",
+    "load_caption_rules",
     "register_transformer_block",
 ]
 
@@ -31,3 +35,11 @@ def register_transformer_block(block_class: type) -> None:
     metadata = TransformerBlockMetadata(return_hidden_states_index=0)
     metadata._cls = block_class  # noqa: SLF001
     TransformerBlockRegistry._registry[block_class] = metadata  # noqa: SLF001
+
+
+def load_caption_rules() -> Callable[[str], str]:
+    """One pass of the caption cleaning of diffusers' PixArt pipeline."""
+    from diffusers.pipelines.pixart_alpha.pipeline_pixart_alpha import PixArtAlphaPipeline
+
+    # The method uses constants of the class only.
+    return partial(PixArtAlphaPipeline._clean_caption, PixArtAlphaPipeline)  # noqa: SLF001

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 from easyanimate_core.errors import RequestError
+from easyanimate_core.shapes import LatentShape
 from torch import Tensor
 from torch.nn import functional
 
@@ -97,15 +98,48 @@ class ChannelInpainter:
         if given is None or given.mask is None or bool((given.mask == 1).all()):
             zeros = torch.zeros(1, 2 * shape[1], *shape[2:], device=device)
             return {"inpaint_latents": zeros}
-        # The mask is coded like a clip, as 0 and 1; generated pixels of the clip are black.
-        mask = given.mask.expand(-1, 3, -1, -1, -1)
-        mask_latents = codec.encode(mask, noise, NoiseUse.MASK, device=device)
-        masked_clip = torch.where(mask == 1, -1.0, given.pixels)
-        clip_latents = codec.encode(masked_clip, noise, NoiseUse.MASKED_CLIP, device=device)
-        return {"inpaint_latents": torch.cat([mask_latents, clip_latents], dim=1)}
+        return {"inpaint_latents": code_masked_clip(given.pixels, given.mask, codec, noise, device=device)}
 
     def make_blend(self, given: GivenClip | None, source: SourceLatents, scheduler: Any) -> None:
         """Nothing is done after a step."""
+
+
+class CodedMaskInpainter:
+    """InP transformers of V3: as `ChannelInpainter`, but a clip of which nothing is given is coded, too: as black."""
+
+    needs_source = False
+
+    def condition(
+        self,
+        given: GivenClip | None,
+        shape: Sequence[int],
+        codec: LatentCodec,
+        noise: NoiseSource,
+        *,
+        device: torch.device,
+    ) -> Conditions:
+        """`inpaint_latents` [1 or B, 2 C, t, h, w]; see `Inpainter`."""
+        if given is None:
+            size = codec.shapes.pixel_shape(LatentShape(*shape[2:]))
+            given = GivenClip(torch.full((1, 3, size.num_frames, size.height, size.width), -1.0), None)
+        mask = torch.ones_like(given.pixels[:, :1]) if given.mask is None else given.mask
+        return {"inpaint_latents": code_masked_clip(given.pixels, mask, codec, noise, device=device)}
+
+    def make_blend(self, given: GivenClip | None, source: SourceLatents, scheduler: Any) -> None:
+        """Nothing is done after a step."""
+
+
+def code_masked_clip(
+    pixels: Tensor, mask: Tensor, codec: LatentCodec, noise: NoiseSource, *, device: torch.device
+) -> Tensor:
+    """Latents [B, 2 C, t, h, w] of a mask [B, 1, T, H, W] and of a clip whose generated pixels are black.
+
+    The mask is coded like a clip, as 0 and 1.
+    """
+    mask = mask.expand(-1, 3, -1, -1, -1)
+    mask_latents = codec.encode(mask, noise, NoiseUse.MASK, device=device)
+    clip_latents = codec.encode(torch.where(mask == 1, -1.0, pixels), noise, NoiseUse.MASKED_CLIP, device=device)
+    return torch.cat([mask_latents, clip_latents], dim=1)
 
 
 class BlendInpainter:

@@ -24,6 +24,7 @@ from easyanimate_dit.embedding import FusedProjectionAttention
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from easyanimate_core.spec import LoraFile as LoraOption
     from torch import Tensor
 
 Component = Literal["transformer", "text_encoder"]
@@ -252,6 +253,22 @@ def _find_misshapen(matched: Mapping[str, LoraLayer], targets: Mapping[str, Any]
 
 
 # Applying -----------------------------------------------------------------------------------------------------------
+
+
+def merge_loras(loras: Iterable[LoraOption], components: Mapping[str, Any]) -> None:
+    """Merge LoRA files, one after the other, into the parts of a model that they have layers for; log what matched.
+
+    Args:
+        loras: Files and weights, as `LoadOptions.loras` has them.
+        components: The parts by role: "transformer", "text_encoder", ...
+
+    Raises:
+        WeightsError: a file cannot be read or does not fit.
+    """
+    for option in loras:
+        lora = read_lora(option.path)
+        for component in lora.layers:
+            merge_lora(lora, component, components[component], weight=option.weight)
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ class NoiseUse(StrEnum):
     MASK = "mask"
     MASKED_CLIP = "masked clip"
     STEP = "step"
+    SMOOTHING = "smoothing"
 
 
 @runtime_checkable

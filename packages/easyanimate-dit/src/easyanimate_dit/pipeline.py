@@ -13,7 +13,7 @@ import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils.outputs import BaseOutput
 from easyanimate_core.errors import RequestError
-from easyanimate_core.shapes import PixelShape
+from easyanimate_core.shapes import LatentShape, PixelShape
 from easyanimate_core.spec import Progress
 from torch import Tensor
 
@@ -256,7 +256,7 @@ class EasyAnimatePipeline(EasyAnimateLoraMixin, DiffusionPipeline):
         result = self._denoise(started, timesteps, noise, predict=predict, end_step=end_step)
 
         # 5. Decode
-        frames = result if output_type == "latent" else self._decode(result, output_type, num_frames, report)
+        frames = result if output_type == "latent" else self._decode(result, noise, output_type, report)
         self.maybe_free_model_hooks()
         return EasyAnimatePipelineOutput(frames=frames) if return_dict else (frames,)
 
@@ -295,12 +295,14 @@ class EasyAnimatePipeline(EasyAnimateLoraMixin, DiffusionPipeline):
         self._current_timestep = None
         return latents
 
-    def _decode(self, latents: Tensor, output_type: str, num_frames: int, report: ReportProgress) -> Any:
+    def _decode(self, latents: Tensor, noise: NoiseSource, output_type: str, report: ReportProgress) -> Any:
         """Decode piece by piece, so that a whole clip in floats never stands anywhere unless it was asked for."""
         convert = (lambda piece: piece.float()) if output_type == "pt" else to_uint8
         time_axis = 2 if output_type == "pt" else 1
+        codec = self.parts.codec
+        num_frames = codec.shapes.pixel_shape(LatentShape(*latents.shape[2:])).num_frames
         pieces: list[Tensor] = []
-        for piece in self.parts.codec.decode(latents):
+        for piece in codec.decode(latents, noise):
             pieces.append(convert(piece))
             report(Progress("decode", sum(done.shape[time_axis] for done in pieces), num_frames))
         frames = torch.cat(pieces, dim=time_axis)

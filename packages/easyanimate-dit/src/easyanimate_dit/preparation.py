@@ -37,6 +37,7 @@ class VersionParts:
         codec: Pixels to latents and back.
         inpaint: How a clip that is given in part is kept; None for a version that cannot.
         image: What a reference picture becomes; None for a version that takes none.
+        image_frames: Frames that a start image, or an end image, stands for.
     """
 
     text: TextConditioner
@@ -44,6 +45,7 @@ class VersionParts:
     codec: LatentCodec
     inpaint: Inpainter | None = None
     image: ImageConditioner | None = None
+    image_frames: int = 1
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from easyanimate_core.shapes import PixelShape
     from easyanimate_core.spec import VideoRequest
 
-_KEPT_FRAMES = 3
-"""Frames that a single start image, or an end image, stands for: the original's choice."""
-
 
 @dataclass(frozen=True)
 class RequestClip:
@@ -37,15 +34,18 @@ class RequestClip:
     picture: np.ndarray | None = None
 
 
-def clip_from_images(images: Sequence[np.ndarray], end_image: np.ndarray | None, pixels: PixelShape) -> RequestClip:
+def clip_from_images(
+    images: Sequence[np.ndarray], end_image: np.ndarray | None, pixels: PixelShape, *, image_frames: int
+) -> RequestClip:
     """A clip that starts with the images and ends with the end image; the frames between are filled with the first.
 
-    One image is repeated for the first 3 frames, several are the first frames one by one; the end image is the last 3.
+    One image is repeated for the first frames, several are the first frames one by one.
 
     Args:
         images: At least one, each uint8 [H, W, 3] of any size.
         end_image: The same.
         pixels: Size of the clip.
+        image_frames: Frames that a single start image, or an end image, stands for.
     """
     num_frames = pixels.num_frames
     starts = [resize_picture(image, pixels) for image in images]
@@ -55,14 +55,14 @@ def clip_from_images(images: Sequence[np.ndarray], end_image: np.ndarray | None,
             received=f"{len(starts)} images for {num_frames} frames",
             expected=f"at most {num_frames} images",
         )
-    kept = len(starts) if len(starts) > 1 else min(_KEPT_FRAMES, num_frames)
+    kept = len(starts) if len(starts) > 1 else min(image_frames, num_frames)
     video = np.repeat(starts[0][None], num_frames, axis=0)
     video[: len(starts)] = np.stack(starts)
     mask = np.full(video.shape[:3], 255, np.uint8)
     mask[:kept] = 0
     if end_image is not None:
-        video[-_KEPT_FRAMES:] = resize_picture(end_image, pixels)
-        mask[-_KEPT_FRAMES:] = 0
+        video[-image_frames:] = resize_picture(end_image, pixels)
+        mask[-image_frames:] = 0
     return RequestClip(video, mask, starts[0])
 
 

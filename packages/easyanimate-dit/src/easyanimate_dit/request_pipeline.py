@@ -100,7 +100,9 @@ class RequestPipeline:
         if request.video is not None:
             given = clip_from_video(request, pixels)
         elif request.start_images:
-            given = clip_from_images(request.start_images, request.end_image, pixels)
+            given = clip_from_images(
+                request.start_images, request.end_image, pixels, image_frames=self.pipeline.parts.image_frames
+            )
         (frames,) = self.pipeline(
             request.prompt,
             pixels.num_frames,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Conditions = dict[str, Tensor]
 """Arguments of the transformer by name."""
@@ -31,6 +31,7 @@ class TextBranch:
         length: Number of tokens that every prompt is padded or cut to.
         states: The transformer's argument for the states [B, L, D].
         mask: The transformer's argument for the mask [B, L], 1 where a token is real.
+        clean: What is done to a prompt before it is tokenized; None leaves it as it is.
     """
 
     tokenizer: Any
@@ -38,6 +39,7 @@ class TextBranch:
     length: int
     states: str
     mask: str
+    clean: Callable[[str], str] | None = None
 
     def tokenize(self, prompts: Sequence[str]) -> Any:
         """Token ids and mask [B, L].
@@ -45,6 +47,8 @@ class TextBranch:
         Rows longer than 140 pass through text once more, so that about 140 tokens of a prompt count, and characters
         that the tokenizer does not know are lost or altered: checkpoints are used with this, training is without.
         """
+        if self.clean is not None:
+            prompts = [self.clean(prompt) for prompt in prompts]
         tokens = self._tokenize(prompts)
         if tokens.input_ids.shape[1] > _REREAD_TOKENS:
             texts = self.tokenizer.batch_decode(tokens.input_ids[:, :_REREAD_TOKENS], skip_special_tokens=True)

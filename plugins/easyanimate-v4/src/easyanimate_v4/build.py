@@ -4,42 +4,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from easyanimate_core import ShapeRule, WeightsError
-from easyanimate_core.checkpoint import read_json
-from easyanimate_dit.checkpoint import check_shapes
+from easyanimate_core import WeightsError
 from easyanimate_dit.conditioning import ClipTokenConditioner, HunyuanSizeConditioner
-from easyanimate_dit.encoder import load_encoder, load_image_processor, load_tokenizer
+from easyanimate_dit.encoder import load_encoder, load_tokenizer
 from easyanimate_dit.hunyuan import HunyuanTransformer3DModel
 from easyanimate_dit.inpaint import BlendInpainter, ChannelInpainter
 from easyanimate_dit.latent import LatentCodec
-from easyanimate_dit.lora import merge_lora, read_lora
+from easyanimate_dit.loading import (
+    TEXT_ENCODER_EXTRAS,
+    finish_loading,
+    load_clip,
+    load_model,
+    load_scheduler,
+    load_t5,
+)
 from easyanimate_dit.pipeline import EasyAnimatePipeline
 from easyanimate_dit.placement import choose_device, choose_dtype, choose_vae_dtype, place_pipeline
 from easyanimate_dit.preparation import VersionParts
 from easyanimate_dit.request_pipeline import RequestPipeline
 from easyanimate_dit.text import TextBranch, TextConditioner
 from easyanimate_vae import AutoencoderKLMagvit
-from transformers import BertModel, BertTokenizer, CLIPVisionModelWithProjection, T5EncoderModel, T5Tokenizer
+from transformers import BertModel, BertTokenizer, T5Tokenizer
 
 from easyanimate_v4.check import check_weights, takes_images
-from easyanimate_v4.config import (
-    EASYANIMATE_V4_VAE,
-    EASYANIMATE_V4_XL_2_INP_TRANSFORMER,
-    IMAGE_ENCODER_EXTRAS,
-    TEXT_ENCODER_EXTRAS,
-    VAE_EXTRAS,
-    complete_config,
-)
+from easyanimate_v4.config import EASYANIMATE_V4_VAE, EASYANIMATE_V4_XL_2_INP_TRANSFORMER, SHAPES, VAE_EXTRAS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-    import torch
     from easyanimate_core import LoadOptions
-
-SHAPES = ShapeRule(size_multiple=16, chunk_frames=8, chunk_latents=2, spatial_stride=8, max_frames=144)
 
 
 def load(options: LoadOptions) -> RequestPipeline:
@@ -65,10 +58,10 @@ def load_components(options: LoadOptions) -> dict[str, Any]:
     check_weights(folder)
     dtype = choose_dtype(options.dtype, choose_device(options.device))
     components: dict[str, Any] = {
-        "transformer": _load_model(
+        "transformer": load_model(
             HunyuanTransformer3DModel, folder / "transformer", dtype, EASYANIMATE_V4_XL_2_INP_TRANSFORMER
         ),
-        "vae": _load_model(
+        "vae": load_model(
             AutoencoderKLMagvit, folder / "vae", choose_vae_dtype(dtype), EASYANIMATE_V4_VAE, known_extras=VAE_EXTRAS
         ),
         # The pooler is never used, so it does not matter whether the file has one.
@@ -79,26 +72,14 @@ def load_components(options: LoadOptions) -> dict[str, Any]:
             known_extras=TEXT_ENCODER_EXTRAS,
             add_pooling_layer=False,
         ),
-        "text_encoder_2": load_encoder(
-            T5EncoderModel, folder / "text_encoder_2", dtype=dtype, known_extras=TEXT_ENCODER_EXTRAS
-        ),
+        "text_encoder_2": load_t5(folder / "text_encoder_2", dtype),
         "tokenizer": load_tokenizer(BertTokenizer, folder / "tokenizer"),
         "tokenizer_2": load_tokenizer(T5Tokenizer, folder / "tokenizer_2"),
-        "scheduler": _load_scheduler(folder / "scheduler"),
+        "scheduler": load_scheduler(folder / "scheduler"),
     }
     if takes_images(folder):
-        processor = folder / "image_processor"
-        components["image_encoder"] = load_encoder(
-            CLIPVisionModelWithProjection,
-            folder / "image_encoder",
-            dtype=dtype,
-            known_extras=IMAGE_ENCODER_EXTRAS,
-        )
-        components["image_processor"] = load_image_processor(
-            processor if processor.is_dir() else folder / "image_encoder"
-        )
-    for lora in options.loras:
-        _merge_lora(lora.path, lora.weight, components)
+        components |= load_clip(folder, dtype)
+    finish_loading(components, options)
     return components
 
 
@@ -133,37 +114,6 @@ def build_pipeline(components: Mapping[str, Any]) -> EasyAnimatePipeline:
         codec=LatentCodec(components["vae"], SHAPES),
         inpaint=ChannelInpainter() if transformer.has_clip else BlendInpainter(),
         image=image,
+        image_frames=3,
     )
     return EasyAnimatePipeline(**components, parts=parts)
-
-
-def _load_scheduler(folder: Path) -> Any:
-    """The sampler's configuration, in a class that keeps it whole; every run makes the sampler that it asks for."""
-    scheduler_class: Any = DDIMScheduler
-    return scheduler_class.from_pretrained(folder)
-
-
-def _load_model(
-    model_class: Any,
-    folder: Path,
-    dtype: torch.dtype,
-    release: Mapping[str, Any],
-    *,
-    known_extras: tuple[str, ...] = (),
-) -> Any:
-    """Load a diffusers model strictly; what its configuration leaves open is that of the release."""
-    config = complete_config(read_json(folder / "config.json"), model_class.__name__, release)
-    values = {name: config[name] for name in release}
-    model, info = model_class.from_pretrained(folder, torch_dtype=dtype, output_loading_info=True, **values)
-    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: shape for name, shape in own.items() if name not in info["missing_keys"]}
-    found |= dict.fromkeys(info["unexpected_keys"], ())
-    check_shapes(own, found, source=str(folder), known_extras=known_extras)
-    return model.eval().requires_grad_(requires_grad=False)
-
-
-def _merge_lora(path: Path, weight: float, components: Mapping[str, Any]) -> None:
-    """Merge a LoRA file into the components that it has layers for."""
-    lora = read_lora(path)
-    for component in lora.layers:
-        merge_lora(lora, component, components[component], weight=weight)

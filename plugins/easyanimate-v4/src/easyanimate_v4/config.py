@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from easyanimate_core import ShapeRule, TrainedRange
+
+SHAPES = ShapeRule(size_multiple=16, chunk_frames=8, chunk_latents=2, spatial_stride=8, max_frames=1440)
+
+TRAINED = TrainedRange(min_frames=1, max_frames=144, side=960)
 
 EASYANIMATE_V4_XL_2_INP_TRANSFORMER: dict[str, Any] = {
     "num_attention_heads": 16,
@@ -49,21 +52,3 @@ EASYANIMATE_V4_VAE: dict[str, Any] = {
 
 VAE_EXTRAS = (r"^loss\.",)
 """Networks of the VAE's training, which some downloads carry."""
-
-IMAGE_ENCODER_EXTRAS = (r"^text_model\.", r"^text_projection\.", r"^logit_scale$", r"\.position_ids$")
-"""The file of the image encoder is a whole CLIP model."""
-
-TEXT_ENCODER_EXTRAS = (r"\.position_ids$", r"^pooler\.", r"^cls\.", r"^decoder\.", r"^lm_head\.")
-"""Heads and buffers that the text encoders' files may carry beside the encoders."""
-
-
-def complete_config(written: Mapping[str, Any], class_name: str, release: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration that a component is built with.
-
-    Args:
-        written: What its `config.json` says. It counts if it is one of this class; otherwise it describes the 2D model
-            that the component was trained from, and the release stands.
-        class_name: Of the component.
-        release: The values of the released checkpoint.
-    """
-    return {**release, **written} if written.get("_class_name", class_name) == class_name else dict(release)

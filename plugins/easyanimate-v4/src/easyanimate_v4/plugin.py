@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from easyanimate_core import Defaults, ModelSpec, ShapeRule, Task, WeightsSource, hookimpl
+from easyanimate_core import Defaults, ModelSpec, Task, WeightsSource, hookimpl
 from easyanimate_dit.sampler import SAMPLERS
 
 from easyanimate_v4.check import check_weights
+from easyanimate_v4.config import SHAPES, TRAINED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,7 +38,8 @@ def ea_models() -> Iterable[ModelSpec]:
         load=_load,
         tasks=tuple(Task),
         defaults=Defaults(),
-        shapes=ShapeRule(size_multiple=16, chunk_frames=8, chunk_latents=2, spatial_stride=8, max_frames=144),
+        shapes=SHAPES,
+        trained=TRAINED,
         samplers=tuple(spec.name for spec in SAMPLERS),
         check_weights=check_weights,
         components=_load_components,
