@@ -7,7 +7,8 @@ import pytest
 import torch
 from easyanimate_core.errors import WeightsError
 from easyanimate_dit import HunyuanTransformer3DModel
-from easyanimate_dit.lora import attach_lora, list_targets, merge_lora, name_original, parse_lora, read_lora
+from easyanimate_dit.lora import attach_lora, list_targets, merge_lora
+from easyanimate_dit.lora_file import name_original, parse_lora, read_lora
 from easyanimate_dit.lora_pipeline import EasyAnimateLoraMixin
 from peft import get_peft_model_state_dict
 from safetensors import safe_open

@@ -12,6 +12,7 @@ from transformers import CLIPVisionModelWithProjection, T5EncoderModel
 from easyanimate_dit.checkpoint import check_shapes, read_weights
 from easyanimate_dit.encoder import load_encoder, load_image_processor
 from easyanimate_dit.lora import merge_loras
+from easyanimate_dit.pixart import Transformer3DModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +52,23 @@ def load_model(
     return freeze(model)
 
 
+def load_pixart(folder: Path, dtype: torch.dtype, release: Mapping[str, Any]) -> Any:
+    """Load the transformer of V2 or V3 strictly.
+
+    Its `config.json` may be that of the image transformer it was trained from: what that leaves open is the release's.
+    """
+    config = complete_pixart_config(folder, release)
+    model, info = Transformer3DModel.from_pretrained(folder, torch_dtype=dtype, output_loading_info=True, **config)
+    del info  # whatever does not fit was an error
+    return freeze(model)
+
+
+def complete_pixart_config(folder: Path, release: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a transformer of V1 to V3: the fields of its release, with what its file says instead."""
+    written = read_json(folder / "config.json")
+    return {name: written.get(name, value) for name, value in release.items()}
+
+
 def freeze(model: Any) -> Any:
     """The model, for inference."""
     return model.eval().requires_grad_(requires_grad=False)
@@ -78,12 +96,14 @@ def load_scheduler(folder: Path, release: Mapping[str, Any] | None = None) -> An
 
     Args:
         folder: Of `scheduler_config.json`.
-        release: The settings where the folder has none.
+        release: The settings where the folder has none, or those of another class, which describe the image model.
     """
     scheduler_class: Any = DDIMScheduler
-    if release is not None and not (folder / "scheduler_config.json").is_file():
-        return scheduler_class.from_config(dict(release))
-    return scheduler_class.from_pretrained(folder)
+    if release is None:
+        return scheduler_class.from_pretrained(folder)
+    path = folder / "scheduler_config.json"
+    written = read_json(path) if path.is_file() else {}
+    return scheduler_class.from_config(complete_config(written, scheduler_class.__name__, release))
 
 
 def finish_loading(components: Mapping[str, Any], options: LoadOptions) -> None:

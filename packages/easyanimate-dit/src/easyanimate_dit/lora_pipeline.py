@@ -1,4 +1,4 @@
-"""LoRA on a pipeline: diffusers' `load_lora_weights` and what follows from it, for both formats of `lora.read_lora`."""
+"""LoRA on a pipeline: diffusers' `load_lora_weights` and what follows from it, for both formats of `lora_file.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 from diffusers.loaders.lora_base import LoraBaseMixin
 from easyanimate_core.errors import WeightsError
 
-from easyanimate_dit.lora import Component, LoraFile, attach_lora, parse_lora, read_lora
+from easyanimate_dit.lora import attach_lora
+from easyanimate_dit.lora_file import Component, Lora, parse_lora, read_lora
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,12 +51,12 @@ class EasyAnimateLoraMixin(LoraBaseMixin):
     @classmethod
     def lora_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]
         cls, source: Path | str | Mapping[str, Tensor]
-    ) -> LoraFile:
+    ) -> Lora:
         """Read a LoRA from a file, a folder or tensors in memory."""
         return read_lora(source) if isinstance(source, (str, Path)) else parse_lora(source, source="the given tensors")
 
     @classmethod
-    def load_lora_into_transformer(cls, lora: LoraFile, transformer: Any, adapter_name: str = "default") -> int:
+    def load_lora_into_transformer(cls, lora: Lora, transformer: Any, adapter_name: str = "default") -> int:
         """Attach the transformer's part of a LoRA, and return the number of modules that got an adapter."""
         return attach_lora(lora, "transformer", transformer, adapter_name=adapter_name)
 

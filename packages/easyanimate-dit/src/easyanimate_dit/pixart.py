@@ -24,7 +24,7 @@ from easyanimate_dit.pixart_block import PixArtMotionBlock
 from easyanimate_dit.pixart_embedding import AdaLayerNormSingle, GridPatchEmbed
 
 _CLIP_WIDTH = 768
-_NUM_CLIP_TOKENS = 8
+NUM_CLIP_TOKENS = 8
 _INPAINT_CHANNELS = 12
 _SIZE_CONDITION_SAMPLE_SIZE = 128
 _NUM_SKIPS = 13
@@ -141,7 +141,7 @@ class Transformer3DModel(StrictModelMixin, PeftAdapterMixin, CacheMixin, Attenti
         self.adaln_single = AdaLayerNormSingle(dim, has_size_condition=self.has_size_condition)
         self.caption_projection = PixArtAlphaTextProjection(caption_channels, dim)
         if self.has_clip:
-            self.clip_projection = PixArtAlphaTextProjection(_CLIP_WIDTH, dim * _NUM_CLIP_TOKENS)
+            self.clip_projection = PixArtAlphaTextProjection(_CLIP_WIDTH, dim * NUM_CLIP_TOKENS)
             # Pictures start without effect, so that a text model can be continued.
             nn.init.zeros_(self.clip_projection.linear_2.weight)
             nn.init.zeros_(self.clip_projection.linear_2.bias)
@@ -212,7 +212,7 @@ class Transformer3DModel(StrictModelMixin, PeftAdapterMixin, CacheMixin, Attenti
         if mask is None:
             mask = torch.ones(context.shape[:2], device=context.device)
         if self.has_clip and clip_encoder_hidden_states is not None:
-            picture = self.clip_projection(clip_encoder_hidden_states).unflatten(1, (_NUM_CLIP_TOKENS, -1))
+            picture = self.clip_projection(clip_encoder_hidden_states).unflatten(1, (NUM_CLIP_TOKENS, -1))
             if clip_attention_mask is None:
                 clip_attention_mask = torch.ones(picture.shape[:2], device=context.device)
             context = torch.cat([context, picture], dim=1)

@@ -1,0 +1,240 @@
+"""LoRA files as they lie on disk, in the original's format and in peft's: names, layers, reading.
+
+The original's: `lora_unet__blocks_0_attn1_to_q.lora_down.weight`, `.lora_up.weight`, `.alpha`; peft's:
+`transformer.blocks.0.attn1.to_q.lora_A.weight`, `lora_B.weight`, alpha in the metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from easyanimate_core.errors import WeightsError
+from safetensors import safe_open
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+Component = Literal["transformer", "text_encoder"]
+Part = Literal["down", "up", "alpha"]
+
+PEFT_METADATA = "lora_adapter_metadata"
+"""Entry of a peft file's metadata with rank and alpha, as JSON."""
+
+_ORIGINAL_PREFIXES: dict[Component, str] = {"transformer": "lora_unet__", "text_encoder": "lora_te_"}
+_FILE_NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
+"""What diffusers and peft call the file in a folder."""
+_PEFT_WRAPPER = "base_model.model."
+_SUFFIXES: dict[str, Part] = {
+    ".lora_down.weight": "down",
+    ".lora_up.weight": "up",
+    ".alpha": "alpha",
+    ".lora_A.weight": "down",
+    ".lora_B.weight": "up",
+    ".lora_A.default.weight": "down",
+    ".lora_B.default.weight": "up",
+}
+_OTHER_TEXT_ENCODER = re.compile(r"lora_te\d+_|text_encoder_\d+\.")
+
+
+class LoraKey(NamedTuple):
+    """What a tensor's name says."""
+
+    component: Component
+    name: str
+    """Of the module, as the file writes it: with dots, or with underscores."""
+    part: Part
+
+
+@dataclass(frozen=True)
+class LoraLayer:
+    """One low-rank change: weight += multiplier * scale * up @ down."""
+
+    down: Tensor
+    """(rank, in), with trailing 1 x 1 for a convolution."""
+    up: Tensor
+    """(out, rank), likewise."""
+    alpha: float | None
+    """None: the file has none, and the scale is 1."""
+
+    @property
+    def rank(self) -> int:
+        """Number of rows of `down`."""
+        return self.down.shape[0]
+
+    @property
+    def scale(self) -> float:
+        """Alpha / rank, or 1 without alpha (the original's rule)."""
+        return 1.0 if self.alpha is None else self.alpha / self.rank
+
+
+@dataclass(frozen=True)
+class Lora:
+    """The layers of a LoRA file by component and name; the names are the file's, without the component's prefix."""
+
+    source: str
+    layers: Mapping[Component, Mapping[str, LoraLayer]]
+
+
+def name_original(component: Component, path: str) -> str:
+    """Name of a module in the original's files: `blocks.0.attn1.to_q` is `lora_unet__blocks_0_attn1_to_q`."""
+    return _ORIGINAL_PREFIXES[component] + path.replace(".", "_")
+
+
+def split_key(key: str, *, source: str) -> LoraKey:
+    """Tell component, module and part of a tensor from its name.
+
+    Raises:
+        WeightsError: the tensor belongs to no LoRA, or to a text encoder that takes none.
+    """
+    suffix = next((suffix for suffix in _SUFFIXES if key.endswith(suffix)), None)
+    if suffix is None:
+        raise WeightsError(
+            "this is not a LoRA file",
+            received=f"{source}: a tensor {key}",
+            expected="names that end in " + ", ".join(_SUFFIXES),
+            fix="give whole checkpoints with --weights",
+        )
+    name, part = key.removesuffix(suffix).removeprefix(_PEFT_WRAPPER), _SUFFIXES[suffix]
+    if _OTHER_TEXT_ENCODER.match(name):
+        raise WeightsError(
+            "the LoRA file changes a text encoder that takes no LoRA",
+            received=f"{source}: {key}",
+            expected="layers of the transformer (lora_unet__...) and of the first text encoder (lora_te_...)",
+            fix="use a LoRA that was trained for EasyAnimate V1 to V4",
+        )
+    for component, prefix in _ORIGINAL_PREFIXES.items():
+        start = prefix.rstrip("_") + "_"
+        if name.startswith(start):  # one or two underscores: both exist
+            return LoraKey(component, name.removeprefix(start).removeprefix("_"), part)
+        if name.startswith(f"{component}."):
+            return LoraKey(component, name.removeprefix(f"{component}."), part)
+    return LoraKey("transformer", name, part)
+
+
+# Reading ------------------------------------------------------------------------------------------------------------
+
+
+def read_lora(path: Path | str) -> Lora:
+    """Read a LoRA file of either format, or the folder of diffusers or peft that holds one.
+
+    Raises:
+        WeightsError: the file cannot be read, holds something else, or a layer is incomplete.
+    """
+    tensors, metadata = read_lora_tensors(path)
+    return parse_lora(tensors, metadata, source=str(path))
+
+
+def read_lora_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors and metadata of a LoRA file or folder; the alpha that peft keeps beside its file is in the latter.
+
+    Raises:
+        WeightsError: the file cannot be read.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            path = next(path / name for name in _FILE_NAMES if (path / name).is_file())
+        with safe_open(path, "pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        config = path.with_name("adapter_config.json")
+        if path.name == _FILE_NAMES[1] and config.is_file():
+            metadata[PEFT_METADATA] = config.read_text(encoding="utf-8")
+    except Exception as error:
+        reason = "no LoRA file in the folder" if isinstance(error, StopIteration) else error
+        raise WeightsError(
+            "the LoRA file cannot be read",
+            received=f"{path} ({reason})",
+            expected="a .safetensors file, or a folder with one",
+        ) from error
+    return tensors, metadata
+
+
+def parse_lora(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, *, source: str) -> Lora:
+    """Sort the tensors of a LoRA file into layers; see `read_lora`."""
+    parts: dict[tuple[Component, str], dict[Part, Tensor]] = {}
+    for key, tensor in tensors.items():
+        component, name, part = split_key(key, source=source)
+        parts.setdefault((component, name), {})[part] = tensor
+    peft_config = _parse_peft_config(metadata or {}, source)
+
+    layers: dict[Component, dict[str, LoraLayer]] = {}
+    for (component, name), part in parts.items():
+        _check_layer(name, part, source)
+        down, up = part["down"], part["up"]
+        alpha = float(part["alpha"]) if "alpha" in part else _find_peft_alpha(peft_config, component, name, len(down))
+        layers.setdefault(component, {})[name] = LoraLayer(down, up, alpha)
+    if not layers:
+        raise WeightsError("the LoRA file is empty", received=source, expected="at least one layer")
+    return Lora(source, layers)
+
+
+def _check_layer(name: str, part: Mapping[Part, Tensor], source: str) -> None:
+    """Raise unless the matrices are both there and can be multiplied."""
+    shapes = {kind: tuple(tensor.shape) for kind, tensor in part.items()}
+    if "down" not in shapes or "up" not in shapes:
+        raise WeightsError(
+            "a layer of the LoRA file is incomplete",
+            received=f"{source}: {name} has only {', '.join(part)}",
+            expected="a down and an up matrix for every layer",
+            fix="download or convert the file again",
+        )
+    down, up = shapes["down"], shapes["up"]
+    is_matrix = all(shape[2:] in {(), (1, 1)} and len(shape) > 1 for shape in (down, up))
+    if not is_matrix or not down[0] or up[1] != down[0] or ("alpha" in part and part["alpha"].numel() != 1):
+        raise WeightsError(
+            "a layer of the LoRA file has shapes that do not fit one another",
+            received=f"{source}: {name} with " + ", ".join(f"{kind} {list(shape)}" for kind, shape in shapes.items()),
+            expected="down [rank, in], up [out, rank], alpha []",
+            fix="download or convert the file again",
+        )
+
+
+# peft's configuration ------------------------------------------------------------------------------------------------
+
+
+def _parse_peft_config(metadata: Mapping[str, str], source: str) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = dict(json.loads(metadata.get(PEFT_METADATA, "{}")))
+    except (ValueError, TypeError) as error:
+        raise WeightsError(
+            "the LoRA file's configuration is damaged",
+            received=f"{source}: {PEFT_METADATA} ({error})",
+            expected="a JSON object, as peft writes it",
+            fix="download or convert the file again",
+        ) from error
+    return config
+
+
+def _find_peft_alpha(config: Mapping[str, Any], component: Component, name: str, rank: int) -> float | None:
+    """Look up alpha in the metadata of a peft file, whose fields carry the component's name when it has several."""
+    for prefix in (f"{component}.", ""):
+        if f"{prefix}lora_alpha" in config:
+            patterns = config.get(f"{prefix}alpha_pattern") or {}
+            special = (value for pattern, value in patterns.items() if re.match(rf"(.*\.)?({pattern})$", name))
+            alpha = float(next(special, config[f"{prefix}lora_alpha"]))
+            return alpha * math.sqrt(rank) if config.get(f"{prefix}use_rslora") else alpha
+    return None
+
+
+def make_peft_config(layers: Mapping[str, LoraLayer]) -> dict[str, Any]:
+    """Describe layers, by the full path of their modules, to peft: rank and alpha of each."""
+    sizes = {path: (layer.rank, layer.rank if layer.alpha is None else layer.alpha) for path, layer in layers.items()}
+    (rank, alpha), _ = Counter(sizes.values()).most_common(1)[0]
+    # Only exceptions get a pattern: peft tries every pattern on every module.
+    other = {f"^{re.escape(path)}$": size for path, size in sizes.items() if size != (rank, alpha)}
+    return {
+        "r": rank,
+        "lora_alpha": alpha,
+        "rank_pattern": {pattern: size[0] for pattern, size in other.items()},
+        "alpha_pattern": {pattern: size[1] for pattern, size in other.items()},
+        "target_modules": list(layers),
+    }

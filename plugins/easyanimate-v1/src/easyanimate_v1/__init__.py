@@ -1,0 +1,1 @@
+"""EasyAnimate V1: PixArt with a motion module, an image VAE."""
