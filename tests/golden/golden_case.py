@@ -80,10 +80,13 @@ class GoldenCase:
 
     @cached_property
     def weights(self) -> Tensors:
-        """The weights, wherever they lie."""
+        """The weights, wherever they lie; what stands later replaces what came before."""
         weights: Tensors = {}
         for file in self.weight_files:
             weights |= GoldenCase(file).read("weights/")
+        for source in json.loads(self.metadata.get("weights_from", "[]")):
+            own = GoldenCase(self.path.parent / source["file"]).read("weights/")
+            weights |= {source["add_prefix"] + name: tensor for name, tensor in own.items()}
         return weights | self.read("weights/")
 
     @property

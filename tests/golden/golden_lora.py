@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from easyanimate_dit import HunyuanTransformer3DModel
-from easyanimate_dit.lora import merge_lora, parse_lora
+from easyanimate_dit.lora import merge_lora
+from easyanimate_dit.lora_file import parse_lora
 from golden_case import Comparison, GoldenCase, compare, strip
 from transformers import BertConfig, BertModel
 

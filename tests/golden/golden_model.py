@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
-from easyanimate_dit import HunyuanTransformer3DModel
+from easyanimate_dit import HunyuanTransformer3DModel, Transformer3DModel
+from easyanimate_dit.loading import replace_weights
+from easyanimate_dit.motion_module_file import load_motion_transformer
 from easyanimate_vae import AutoencoderKLMagvit
-from golden_case import Comparison, GoldenCase, compare
+from golden_case import Comparison, GoldenCase, compare, strip
+from safetensors.torch import save_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +42,42 @@ def run_transformer(case: GoldenCase) -> list[Comparison]:
         full,
         compare("sample in bfloat16", sample, reference, 2 * own_error.max().item()),
         Comparison("mean error in bfloat16", (sample - reference).abs().mean().item(), 2 * own_error.mean().item()),
+    ]
+
+
+@torch.no_grad()
+def run_pixart(case: GoldenCase) -> list[Comparison]:
+    """One evaluation of V1's to V3's, and one with the condition encoded before; V1's in two files."""
+    if "pixart_config" in case.config:
+        return _run_motion_module(case)
+    model = Transformer3DModel.from_config(case.config).eval()
+    model.load_state_dict(case.weights, strict=True)
+    inputs = dict(case.inputs)
+    sizes = {name: inputs.pop(name, None) for name in ("resolution", "aspect_ratio")}
+    step = {name: inputs.pop(name) for name in ("hidden_states", "timestep", "inpaint_latents") if name in inputs}
+    ways = {
+        "sample": model(**step, **inputs, added_cond_kwargs=sizes).sample,
+        "sample, condition encoded before": model(**step, condition=model.encode_condition(**inputs, **sizes)).sample,
+    }
+    return [compare(name, sample, case.outputs["sample"], _TOLERANCE) for name, sample in ways.items()]
+
+
+def _run_motion_module(case: GoldenCase) -> list[Comparison]:
+    """The image transformer with and without the file of the motion module, loaded as the plugin does."""
+    image, motion = strip(case.weights, "pixart/"), strip(case.weights, "motion_module/")
+    config = case.config["pixart_config"] | case.config["transformer_additional_kwargs"]
+    config.pop("_class_name")
+    with TemporaryDirectory() as folder:
+        save_file(image, Path(folder, "image.safetensors"))
+        motion_module = Path(folder, "motion", "motion_module.safetensors")
+        motion_module.parent.mkdir()
+        save_file(motion, motion_module)
+        alone = Transformer3DModel.from_config(config).eval()
+        replace_weights(alone, Path(folder, "image.safetensors"))
+        merged = load_motion_transformer(config, Path(folder), motion_module, dtype=torch.float32)
+    return [
+        compare(name, model(**case.inputs).sample, case.outputs[name], _TOLERANCE)
+        for name, model in {"sample_pixart_only": alone, "sample_with_motion_module": merged}.items()
     ]
 
 

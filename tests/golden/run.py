@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import torch
 from golden_case import Comparison, GoldenCase
 from golden_lora import run_lora
-from golden_model import run_transformer, run_vae
+from golden_model import run_pixart, run_transformer, run_vae
 from golden_pipeline import run_pipeline
+from golden_pixart import run_pixart_pipeline
 from golden_training import run_training_inputs, run_training_step
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ DEFAULT_FOLDER = Path(__file__).parents[2].parent / "shared" / "parity"
 
 RUNNERS: dict[str, Callable[[GoldenCase], list[Comparison]]] = {
     "HunyuanTransformer3DModel": run_transformer,
+    "Transformer3DModel": run_pixart,
     "AutoencoderKLMagvit": run_vae,
+    "EasyAnimatePipeline": run_pixart_pipeline,
+    "EasyAnimateInpaintPipeline": run_pixart_pipeline,
     "EasyAnimatePipeline_Multi_Text_Encoder": run_pipeline,
     "EasyAnimatePipeline_Multi_Text_Encoder_Inpaint": run_pipeline,
     "LoRANetwork / merge_lora": run_lora,

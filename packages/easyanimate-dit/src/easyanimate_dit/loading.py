@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from easyanimate_core.checkpoint import complete_config, read_json
-from easyanimate_core.errors import RequestError, WeightsError
+from easyanimate_core.errors import WeightsError
 from transformers import CLIPVisionModelWithProjection, T5EncoderModel
 
 from easyanimate_dit.checkpoint import check_shapes, read_weights
@@ -66,7 +66,8 @@ def load_pixart(folder: Path, dtype: torch.dtype, release: Mapping[str, Any]) ->
 def complete_pixart_config(folder: Path, release: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of a transformer of V1 to V3: the fields of its release, with what its file says instead."""
     written = read_json(folder / "config.json")
-    return {name: written.get(name, value) for name, value in release.items()}
+    # What the original takes from elsewhere may stand there as null.
+    return {name: value if written.get(name) is None else written[name] for name, value in release.items()}
 
 
 def freeze(model: Any) -> Any:
@@ -111,17 +112,6 @@ def finish_loading(components: Mapping[str, Any], options: LoadOptions) -> None:
     if options.transformer is not None:
         replace_weights(components["transformer"], options.transformer)
     merge_loras(options.loras, components)
-
-
-def refuse_motion_module(options: LoadOptions, version: str) -> None:
-    """Raise `RequestError` when a motion module is given to a version that has them in its transformer."""
-    if options.motion_module is not None:
-        raise RequestError(
-            f"{version} takes no motion module: its transformer has them.",
-            received=options.motion_module,
-            expected="none",
-            fix="leave out --motion-module, or use --model v1",
-        )
 
 
 def replace_weights(model: nn.Module, path: Path) -> None:

@@ -85,12 +85,6 @@ def match_lora(lora: Lora, component: Component, model: nn.Module) -> dict[str, 
             fix=near_misses(unknown[0], by_name) or "use a LoRA that was trained on this version of the model",
         )
     matched = {by_name[name]: layer for name, layer in layers.items()}
-    if len(matched) < len(layers):
-        raise WeightsError(
-            "the LoRA file has two layers for one module",
-            received=f"{lora.source}: {len(layers)} layers for {len(matched)} modules",
-            expected="names with dots or with underscores, not both",
-        )
     misshapen = list(_find_misshapen(matched, targets))
     if misshapen:
         raise WeightsError(

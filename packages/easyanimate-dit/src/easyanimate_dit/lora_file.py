@@ -18,7 +18,7 @@ from easyanimate_core.errors import WeightsError
 from safetensors import safe_open
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from torch import Tensor
 
@@ -161,8 +161,14 @@ def read_lora_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, st
 def parse_lora(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, *, source: str) -> Lora:
     """Sort the tensors of a LoRA file into layers; see `read_lora`."""
     parts: dict[tuple[Component, str], dict[Part, Tensor]] = {}
+    seen: dict[LoraKey, str] = {}
     for key, tensor in tensors.items():
         component, name, part = split_key(key, source=source)
+        other = seen.setdefault(LoraKey(component, name.replace(".", "_"), part), key)
+        if other != key:
+            raise WeightsError(
+                "the LoRA file has two tensors for one place", received=f"{source}: {other} and {key}", expected="one"
+            )
         parts.setdefault((component, name), {})[part] = tensor
     peft_config = _parse_peft_config(metadata or {}, source)
 
@@ -236,5 +242,10 @@ def make_peft_config(layers: Mapping[str, LoraLayer]) -> dict[str, Any]:
         "lora_alpha": alpha,
         "rank_pattern": {pattern: size[0] for pattern, size in other.items()},
         "alpha_pattern": {pattern: size[1] for pattern, size in other.items()},
-        "target_modules": list(layers),
+        "target_modules": match_exactly(layers),
     }
+
+
+def match_exactly(paths: Iterable[str]) -> str:
+    """`target_modules` for peft that names these modules alone; in a list, "proj_out" would also name "x.proj_out"."""
+    return "|".join(re.escape(path) for path in paths)

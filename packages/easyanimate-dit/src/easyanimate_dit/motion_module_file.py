@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from easyanimate_core.errors import WeightsError
-from safetensors import safe_open
+from easyanimate_core.part_files import MOTION_MARK
 
 from easyanimate_dit.checkpoint import check_shapes, read_weights
 from easyanimate_dit.loading import freeze
@@ -17,18 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
-
-_MARK = "temporal"
-"""Stands in the name of every tensor of a motion module."""
-
-
-def has_motion_module(transformer: Path) -> bool:
-    """Whether the transformer's own files hold a motion module."""
-    for path in transformer.glob("*.safetensors"):
-        with safe_open(path, "pt") as file:
-            if any(_MARK in name for name in file.keys()):  # noqa: SIM118 (no mapping)
-                return True
-    return False
 
 
 def load_motion_transformer(

@@ -147,7 +147,7 @@ class EasyAnimatePipeline(EasyAnimateLoraMixin, DiffusionPipeline):
         mask_video: Tensor | np.ndarray | None = None,
         strength: float = 1.0,
         clip_image: Picture | None = None,
-        clip_apply_ratio: float = 0.40,
+        clip_apply_ratio: float | None = None,
         num_inference_steps: int = 50,
         guidance_scale: float = 5.0,
         guidance_rescale: float = 0.0,
@@ -177,7 +177,7 @@ class EasyAnimatePipeline(EasyAnimateLoraMixin, DiffusionPipeline):
             mask_video: What to generate of it, [1 or B, 1, T, H, W] in 0 to 255 or uint8 [T or 1, H, W]; 0 keeps.
             strength: How much of `video` is replaced: below 1 the first timesteps are skipped.
             clip_image: Picture that the video shall look like.
-            clip_apply_ratio: Share of the steps, the last ones, in which `clip_image` acts.
+            clip_apply_ratio: Share of the steps, the last ones, in which `clip_image` acts; None takes the version's.
             num_inference_steps: Denoising steps.
             guidance_scale: 1 or less turns guidance off.
             guidance_rescale: Weight of the rescaled guidance.
@@ -234,7 +234,8 @@ class EasyAnimatePipeline(EasyAnimateLoraMixin, DiffusionPipeline):
         early = late = preparation.encode_branches(without, inputs, batched=batched_guidance)
         if clip_image is not None:
             late = preparation.encode_branches(with_picture, inputs, batched=batched_guidance)
-        first_late = len(timesteps) * (1 - clip_apply_ratio)
+        share = self.parts.image_share if clip_apply_ratio is None else clip_apply_ratio
+        first_late = len(timesteps) * (1 - share)
         report(Progress("encode", 1, 1))
 
         # 4. Denoise

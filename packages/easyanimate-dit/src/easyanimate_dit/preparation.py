@@ -38,6 +38,7 @@ class VersionParts:
         inpaint: How a clip that is given in part is kept; None for a version that cannot.
         image: What a reference picture becomes; None for a version that takes none.
         image_frames: Frames that a start image, or an end image, stands for.
+        image_share: Share of the steps, the last ones, in which a reference picture acts unless a call says otherwise.
     """
 
     text: TextConditioner
@@ -46,6 +47,7 @@ class VersionParts:
     inpaint: Inpainter | None = None
     image: ImageConditioner | None = None
     image_frames: int = 1
+    image_share: float = 0.5
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from easyanimate_core import WeightsError
 from easyanimate_dit.encoder import load_tokenizer
 from easyanimate_dit.loading import (
     complete_pixart_config,
-    finish_loading,
     load_model,
     load_scheduler,
     load_t5,
 )
+from easyanimate_dit.lora import merge_loras
 from easyanimate_dit.motion_module_file import load_motion_transformer
 from easyanimate_dit.pixart_pipeline import SCHEDULER, build_pixart_pipeline
 from easyanimate_dit.placement import choose_device, choose_dtype, choose_vae_dtype, place_pipeline
@@ -20,7 +20,7 @@ from easyanimate_dit.request_pipeline import RequestPipeline
 from easyanimate_vae import FrameAutoencoder
 from transformers import T5Tokenizer
 
-from easyanimate_v1.check import check_weights, find_motion_module
+from easyanimate_v1.check import check_weights, find_files, find_motion_module
 from easyanimate_v1.config import EASYANIMATE_V1_TRANSFORMER, SHAPES
 
 if TYPE_CHECKING:
@@ -51,13 +51,15 @@ def load_components(options: LoadOptions) -> dict[str, Any]:
     if folder is None:
         raise WeightsError("V1 needs weights.", received="none", fix="ea weights pull v1 official")
     check_weights(folder)
+    find_files(options)
     transformer = folder / "transformer"
     dtype = choose_dtype(options.dtype, choose_device(options.device))
     components: dict[str, Any] = {
         "transformer": load_motion_transformer(
             complete_pixart_config(transformer, EASYANIMATE_V1_TRANSFORMER),
             transformer,
-            find_motion_module(folder, options.motion_module),
+            replaced=options.transformer,
+            motion_module=find_motion_module(options),
             dtype=dtype,
         ),
         "vae": load_model(FrameAutoencoder, folder / "vae", choose_vae_dtype(dtype), {}),
@@ -65,7 +67,7 @@ def load_components(options: LoadOptions) -> dict[str, Any]:
         "tokenizer": load_tokenizer(T5Tokenizer, folder / "tokenizer"),
         "scheduler": load_scheduler(folder / "scheduler", SCHEDULER),
     }
-    finish_loading(components, options)
+    merge_loras(options.loras, components)
     return components
 
 

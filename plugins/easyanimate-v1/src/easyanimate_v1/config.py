@@ -41,9 +41,12 @@ EASYANIMATE_V1_TRANSFORMER: dict[str, Any] = {
 MOTION_MODULE = "Motion_Module/easyanimate_v1_mm.safetensors"
 """Where the original keeps the motion module below `models/`."""
 
+MOTION_MODULE_URL = f"https://pai-aigc-photog.oss-cn-hangzhou.aliyuncs.com/easyanimate/{MOTION_MODULE}"
+"""Where it is downloaded from; 4.1 GB."""
+
 EASYANIMATE_V1_512X512 = Defaults(
     height=512, width=512, num_frames=80, fps=12, num_inference_steps=30, guidance_scale=6.0, sampler="dpm++"
 )
 """Values of a request for PixArt-XL-2-512x512 with easyanimate_v1_mm."""
 
-TRAINED_512 = TrainedRange(min_frames=40, max_frames=80, side=512)
+TRAINED_512 = TrainedRange(min_frames=40, max_frames=80, min_side=512, max_side=512)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from easyanimate_core import ModelSpec, Task, WeightsSource, hookimpl
 from easyanimate_dit.sampler import SAMPLERS
 
-from easyanimate_v1.check import check_weights
+from easyanimate_v1.check import check_weights, find_files
 from easyanimate_v1.config import EASYANIMATE_V1_512X512, SHAPES, TRAINED_512
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def ea_models() -> Iterable[ModelSpec]:
         samplers=tuple(spec.name for spec in SAMPLERS),
         check_weights=check_weights,
         components=_load_components,
+        find_files=find_files,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core import WeightsError
+from easyanimate_core.part_files import check_transformer_file
 from easyanimate_dit.encoder import load_tokenizer
 from easyanimate_dit.loading import (
     finish_loading,
@@ -12,7 +13,6 @@ from easyanimate_dit.loading import (
     load_pixart,
     load_scheduler,
     load_t5,
-    refuse_motion_module,
 )
 from easyanimate_dit.pixart_pipeline import SCHEDULER, build_pixart_pipeline
 from easyanimate_dit.placement import choose_device, choose_dtype, choose_vae_dtype, place_pipeline
@@ -50,8 +50,8 @@ def load_components(options: LoadOptions) -> dict[str, Any]:
     folder = options.weights
     if folder is None:
         raise WeightsError("V2 needs weights.", received="none", fix="ea weights pull v2 official")
-    refuse_motion_module(options, "V2")
     check_weights(folder)
+    check_transformer_file(options)
     dtype = choose_dtype(options.dtype, choose_device(options.device))
     components: dict[str, Any] = {
         "transformer": load_pixart(folder / "transformer", dtype, EASYANIMATE_V2_XL_2_TRANSFORMER),

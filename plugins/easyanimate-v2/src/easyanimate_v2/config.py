@@ -67,5 +67,5 @@ EASYANIMATE_V2_XL_2_512X512 = Defaults(height=384, width=672, sampler="dpm++", *
 EASYANIMATE_V2_XL_2_768X768 = Defaults(height=576, width=1008, sampler="dpm++", **_OFFICIAL)
 """Values of a request for EasyAnimateV2-XL-2-768x768."""
 
-TRAINED_512 = TrainedRange(max_frames=144, side=512)
-TRAINED_768 = TrainedRange(max_frames=144, side=768)
+TRAINED_512 = TrainedRange(max_frames=144, min_side=512, max_side=512)
+TRAINED_768 = TrainedRange(max_frames=144, min_side=768, max_side=768)

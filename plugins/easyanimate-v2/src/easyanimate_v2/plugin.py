@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core import ModelSpec, Task, WeightsSource, hookimpl
+from easyanimate_core.part_files import check_transformer_file
 from easyanimate_dit.sampler import SAMPLERS
 
 from easyanimate_v2.check import check_weights
@@ -54,6 +55,7 @@ def ea_models() -> Iterable[ModelSpec]:
         samplers=tuple(spec.name for spec in SAMPLERS),
         check_weights=check_weights,
         components=_load_components,
+        find_files=check_transformer_file,
     )
 
 
@@ -65,10 +67,10 @@ def ea_weights() -> Iterable[WeightsSource]:
             model="v2",
             name=name,
             summary=f"EasyAnimateV2-XL-2-{size}: text to video, 1.4 billion parameters",
-            licence="tencent-hunyuan-community",
+            licence="apache-2.0",
             hub_id=f"alibaba-pai/EasyAnimateV2-XL-2-{size}",
             folder=f"Diffusion_Transformer/EasyAnimateV2-XL-2-{size}",
-            size_bytes=17_000_000_000,
+            size_bytes=16_200_000_000,
             defaults=defaults,
             trained=trained,
         )

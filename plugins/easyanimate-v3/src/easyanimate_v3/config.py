@@ -73,6 +73,6 @@ EASYANIMATE_V3_XL_2_INP_768X768 = Defaults(height=576, width=1008, sampler="eule
 EASYANIMATE_V3_XL_2_INP_960X960 = Defaults(height=720, width=1280, sampler="euler", **_OFFICIAL)
 """Values of a request for EasyAnimateV3-XL-2-InP-960x960."""
 
-TRAINED_512 = TrainedRange(max_frames=144, side=512)
-TRAINED_768 = TrainedRange(max_frames=144, side=768)
-TRAINED_960 = TrainedRange(max_frames=144, side=960)
+TRAINED_512 = TrainedRange(max_frames=144, min_side=512, max_side=512)
+TRAINED_768 = TrainedRange(max_frames=144, min_side=768, max_side=768)
+TRAINED_960 = TrainedRange(max_frames=144, min_side=960, max_side=960)

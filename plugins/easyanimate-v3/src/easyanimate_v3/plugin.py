@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core import ModelSpec, Task, WeightsSource, hookimpl
+from easyanimate_core.part_files import check_transformer_file
 from easyanimate_dit.sampler import SAMPLERS
 
 from easyanimate_v3.check import check_weights
@@ -57,6 +58,7 @@ def ea_models() -> Iterable[ModelSpec]:
         samplers=tuple(spec.name for spec in SAMPLERS),
         check_weights=check_weights,
         components=_load_components,
+        find_files=check_transformer_file,
     )
 
 
@@ -68,10 +70,10 @@ def ea_weights() -> Iterable[WeightsSource]:
             model="v3",
             name=name,
             summary=f"EasyAnimateV3-XL-2-InP-{size}: text and image to video, 1.5 billion parameters",
-            licence="tencent-hunyuan-community",
+            licence="apache-2.0",
             hub_id=f"alibaba-pai/EasyAnimateV3-XL-2-InP-{size}",
             folder=f"Diffusion_Transformer/EasyAnimateV3-XL-2-InP-{size}",
-            size_bytes=18_000_000_000,
+            size_bytes=18_200_000_000,
             defaults=defaults,
             trained=trained,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core import WeightsError
+from easyanimate_core.part_files import check_transformer_file
 from easyanimate_dit.conditioning import ClipTokenConditioner, HunyuanSizeConditioner
 from easyanimate_dit.encoder import load_encoder, load_tokenizer
 from easyanimate_dit.hunyuan import HunyuanTransformer3DModel
@@ -56,6 +57,7 @@ def load_components(options: LoadOptions) -> dict[str, Any]:
     if folder is None:
         raise WeightsError("V4 needs weights.", received="none", fix="ea weights pull v4 official")
     check_weights(folder)
+    check_transformer_file(options)
     dtype = choose_dtype(options.dtype, choose_device(options.device))
     components: dict[str, Any] = {
         "transformer": load_model(
@@ -115,5 +117,6 @@ def build_pipeline(components: Mapping[str, Any]) -> EasyAnimatePipeline:
         inpaint=ChannelInpainter() if transformer.has_clip else BlendInpainter(),
         image=image,
         image_frames=3,
+        image_share=0.4,
     )
     return EasyAnimatePipeline(**components, parts=parts)

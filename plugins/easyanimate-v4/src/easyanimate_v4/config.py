@@ -8,7 +8,7 @@ from easyanimate_core import ShapeRule, TrainedRange
 
 SHAPES = ShapeRule(size_multiple=16, chunk_frames=8, chunk_latents=2, spatial_stride=8, max_frames=1440)
 
-TRAINED = TrainedRange(min_frames=1, max_frames=144, side=960)
+TRAINED = TrainedRange(max_frames=144, min_side=512, max_side=1280)
 
 EASYANIMATE_V4_XL_2_INP_TRANSFORMER: dict[str, Any] = {
     "num_attention_heads": 16,

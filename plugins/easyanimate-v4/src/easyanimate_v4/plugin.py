@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core import Defaults, ModelSpec, Task, WeightsSource, hookimpl
+from easyanimate_core.part_files import check_transformer_file
 from easyanimate_dit.sampler import SAMPLERS
 
 from easyanimate_v4.check import check_weights
@@ -43,6 +44,7 @@ def ea_models() -> Iterable[ModelSpec]:
         samplers=tuple(spec.name for spec in SAMPLERS),
         check_weights=check_weights,
         components=_load_components,
+        find_files=check_transformer_file,
     )
 
 

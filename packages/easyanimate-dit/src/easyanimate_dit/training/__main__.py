@@ -2,7 +2,7 @@
 
 import typer
 
-from easyanimate_dit.training.command import train
+from easyanimate_dit.training.command import train_transformer
 
 if __name__ == "__main__":
-    typer.run(train)
+    typer.run(train_transformer)

@@ -1,4 +1,4 @@
-"""Settings of transformer training: what `ea train dit --config FILE` accepts."""
+"""Settings of transformer training: what the files for `ea train dit` and `ea train lora` hold."""
 
 from __future__ import annotations
 
@@ -65,3 +65,30 @@ class DitTrainingConfig:
     log_every: int = 20
     mixed_precision: str = "no"
     seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """What a LoRA may change.
+
+    Args:
+        rank: Of every change.
+        alpha: The changes count alpha / rank.
+        targets: Parts of the paths of the modules that are trained, such as "attn1." or "blocks.3."; none: every module
+            that the original gives LoRA weights.
+    """
+
+    rank: int = 16
+    alpha: float = 16.0
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraTrainingConfig(DitTrainingConfig):
+    """Everything a run is determined by that trains a LoRA; the transformer's weights stay as they are.
+
+    Args:
+        lora: What is trained; the other settings are those of the transformer.
+    """
+
+    lora: LoraConfig = field(default_factory=LoraConfig)

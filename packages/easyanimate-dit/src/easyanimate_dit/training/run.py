@@ -22,6 +22,7 @@ from torch import Tensor
 from easyanimate_dit.conditioning import MetaSize
 from easyanimate_dit.training.loss import compute_loss, draw_timesteps, make_target
 from easyanimate_dit.training.sample import CaptionEncoder, SampleEncoder, Samples
+from easyanimate_dit.training.trained_part import choose_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +88,8 @@ def train_dit(
 ) -> Path:
     """Train the pipeline's transformer and write it to `out/weights`, a folder for the transformer's place.
 
+    With a `LoraTrainingConfig` the transformer gets a LoRA, which alone is trained and written there.
+
     Raises:
         RequestError: When the loss is no longer finite, or the output folder holds another run.
     """
@@ -99,9 +102,11 @@ def train_dit(
         is_main=accelerator.is_main_process,
         wait=accelerator.wait_for_everyone,
     )
-    transformer = pipeline.transformer.train().requires_grad_(requires_grad=True)
+    part = choose_part(config)
+    transformer = pipeline.transformer.train()
+    parameters = part.prepare(transformer)
     optimizer = torch.optim.AdamW(
-        transformer.parameters(),
+        parameters,
         lr=config.optimizer.learning_rate,
         betas=(config.optimizer.betas[0], config.optimizer.betas[1]),
         weight_decay=config.optimizer.weight_decay,
@@ -109,7 +114,7 @@ def train_dit(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: config.optimizer.factor(step, config.max_steps)
     )
-    average = EMAModel(transformer.parameters(), decay=config.ema_decay, use_ema_warmup=True, power=0.75)
+    average = EMAModel(parameters, decay=config.ema_decay, use_ema_warmup=True, power=0.75)
     batches = BatchSource(config, pipeline, dataset, on_progress)
     task = DenoisingTask(config, pipeline)
     prepared, optimizer = accelerator.prepare(transformer, optimizer)
@@ -117,7 +122,7 @@ def train_dit(
     step = 0
     if resume and folder.newest:
         step, state = folder.newest
-        accelerator.load_state(str(state))
+        part.load_state(accelerator, state)
         folder.cut_log(step)
     while step < config.max_steps:
         samples = batches.load(step, rank=accelerator.process_index, num_ranks=accelerator.num_processes)
@@ -125,12 +130,12 @@ def train_dit(
             prepared, samples, step, rank=accelerator.process_index, num_ranks=accelerator.num_processes
         )
         accelerator.backward(loss)
-        accelerator.clip_grad_norm_(prepared.parameters(), config.optimizer.max_grad_norm)
+        accelerator.clip_grad_norm_(parameters, config.optimizer.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         schedule.step()
         if config.ema_decay:
-            average.step(transformer.parameters())
+            average.step(parameters)
         step += 1
         if step % config.log_every == 0 or step == config.max_steps:
             mean: Any = accelerator.reduce(loss.detach(), "mean")
@@ -140,14 +145,11 @@ def train_dit(
             if on_progress and accelerator.is_main_process:
                 on_progress(Progress("train", step, config.max_steps), values)
         if step % config.checkpoint_every == 0 or step == config.max_steps:
-            folder.save(step, lambda path: accelerator.save_state(str(path)))
+            folder.save(step, lambda path: part.save_state(accelerator, path))
     if config.ema_decay:
-        average.copy_to(transformer.parameters())
-    return folder.save_final(
-        lambda path: accelerator.unwrap_model(prepared).save_pretrained(
-            path, is_main_process=accelerator.is_main_process
-        )
-    )
+        average.copy_to(parameters)
+    is_main = accelerator.is_main_process
+    return folder.save_final(lambda path: part.write(accelerator.unwrap_model(prepared), path, is_main=is_main))
 
 
 class DenoisingTask:
