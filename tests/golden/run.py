@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from golden_case import Comparison, GoldenCase
-from golden_lora import run_lora
+from golden_lora import run_lora, run_older_lora
 from golden_model import run_pixart, run_transformer, run_vae
 from golden_pipeline import run_pipeline
 from golden_pixart import run_pixart_pipeline
@@ -34,6 +34,7 @@ RUNNERS: dict[str, Callable[[GoldenCase], list[Comparison]]] = {
     "EasyAnimatePipeline_Multi_Text_Encoder": run_pipeline,
     "EasyAnimatePipeline_Multi_Text_Encoder_Inpaint": run_pipeline,
     "LoRANetwork / merge_lora": run_lora,
+    "merge_lora": run_older_lora,
     "training step": run_training_step,
     "training inputs": run_training_inputs,
 }

@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from easyanimate_core import ModelSpec, RequestError, Task, Video, VideoRequest
+from easyanimate_core import ModelSpec, RequestError, Task, TrainedRange, Video, VideoRequest
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 VIDEO = Video(np.zeros((2, 8, 8, 3), np.uint8), 8)
@@ -88,3 +88,27 @@ def test_a_model_key_is_one_word(key):
 def test_specs_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         make().seed = 3
+
+
+@pytest.mark.parametrize(
+    ("trained", "clip", "words"),
+    [
+        (TrainedRange(), (144, 384, 672), ()),
+        (TrainedRange(), (1, 512, 512), ()),
+        (TrainedRange(), (160, 512, 512), ("clips of 1 to 144 frames; 160",)),
+        (TrainedRange(min_frames=40, max_frames=80), (8, 512, 512), ("40 to 80 frames; 8",)),
+        (TrainedRange(min_frames=40, max_frames=80), (1, 512, 512), ()),
+        (TrainedRange(), (8, 768, 1344), ("about 512x512 pixels; 768x1344",)),
+        (TrainedRange(min_side=512, max_side=1280), (8, 768, 1344), ()),
+        (
+            TrainedRange(min_side=512, max_side=1280),
+            (200, 64, 64),
+            ("144 frames", "512x512 to 1280x1280 pixels; 64x64"),
+        ),
+    ],
+)
+def test_what_is_far_from_the_training_is_warned_of(trained, clip, words):
+    lines = trained.warn(*clip)
+    assert len(lines) == len(words)
+    for line, word in zip(lines, words, strict=True):
+        assert word in line

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from easyanimate_core import Defaults, WeightsError, WeightsSource
-from easyanimate_core.weights import read_defaults, resolve_weights
+from easyanimate_core import Defaults, TrainedRange, WeightsError, WeightsSource
+from easyanimate_core.weights import read_defaults, read_trained, resolve_weights
 from safetensors.numpy import save_file
 
 OFFICIAL = WeightsSource(
@@ -159,3 +159,23 @@ def test_wrong_defaults(tmp_path, defaults, message):
     with pytest.raises(WeightsError) as caught:
         read_defaults(tmp_path, Defaults())
     assert message in str(caught.value)
+
+
+def test_what_weights_were_trained_on(tmp_path):
+    base = TrainedRange(max_frames=80)
+    assert read_trained(tmp_path, base) is base
+    path = tmp_path / "easyanimate.json"
+    path.write_text(json.dumps({"defaults": {"height": 64}}))
+    assert read_trained(tmp_path, base) is None
+    path.write_text(json.dumps({"trained": {"max_frames": 16, "min_side": 64, "max_side": 64}}))
+    assert read_trained(tmp_path, base) == TrainedRange(max_frames=16, min_side=64, max_side=64)
+    path.write_text(json.dumps({"trained": {"side": 64}}))
+    with pytest.raises(WeightsError, match="Unknown trained"):
+        read_trained(tmp_path, base)
+
+
+def test_a_file_is_no_weights_folder(tmp_path):
+    path = tmp_path / "a.safetensors"
+    path.touch()
+    with pytest.raises(WeightsError, match=r"a file(?s:.*)--transformer, --motion-module or --lora"):
+        resolve_weights(str(path), model_key="v4", sources={})

@@ -25,6 +25,12 @@ def test_written_clips_are_those_of_the_generator(tmp_path):
     assert len(JsonClips(path, num_frames=16, height=64, width=64)) == 3
 
 
+def test_outlined_clips_are_written(tmp_path):
+    path = write_shapes(tmp_path, ShapesSettings(count=2, seed=4, style="outlined"))
+    verdicts = [judge_clip(read_video(clip).frames) for clip in sorted(path.parent.glob("clips/*"))]
+    assert [verdict.style for verdict in verdicts] == ["outlined", "outlined"]
+
+
 def test_interrupted_run_goes_on(tmp_path):
     def stop(done, _total):
         if done == 2:

@@ -31,6 +31,17 @@ def test_every_combination_is_read(sigma, noise):
         clip = degrade(render_clip(combination, rng=rng), sigma, noise, rng)
         verdict = judge_clip(clip)
         assert verdict.agrees(combination), (combination, verdict)
+        assert verdict.style == "filled"
+
+
+@pytest.mark.parametrize(("sigma", "noise"), [(0, 0), (1.0, 0), (0, 15), (1.5, 8)])
+def test_every_combination_is_read_from_its_contour(sigma, noise):
+    rng = np.random.default_rng(11)
+    for combination in COMBINATIONS:
+        clip = degrade(render_clip(combination, rng=rng, style="outlined"), sigma, noise, rng)
+        verdict = judge_clip(clip)
+        assert verdict.agrees(combination), (combination, verdict)
+        assert verdict.style == "outlined"
 
 
 def test_other_sizes():
@@ -82,7 +93,7 @@ def test_empty_clips_show_nothing(level):
     noisy = np.clip(clip + np.random.default_rng(0).normal(0, 8, clip.shape), 0, 255).astype(np.uint8)
     for frames in (clip, noisy):
         verdict = judge_clip(frames)
-        assert (verdict.shape, verdict.colour, verdict.direction) == (None, None, None)
+        assert (verdict.shape, verdict.colour, verdict.direction, verdict.style) == (None,) * 4
 
 
 def test_pure_noise_is_no_combination():

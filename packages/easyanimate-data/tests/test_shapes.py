@@ -2,11 +2,14 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
+from easyanimate_core import RequestError
 from easyanimate_core.interfaces import CaptionedClips, VideoDataset
 from easyanimate_data.caption import VOCABULARY_EN, Combination
 from easyanimate_data.shapes import (
     COMBINATIONS,
     HELD_OUT,
+    OUTLINE_WIDTH,
+    STYLES,
     TRAINED,
     ShapesClips,
     render_clip,
@@ -52,6 +55,42 @@ def test_area_over_bounding_box(shape, fill):
         coverage = (grey - grey.min()) / (grey.max() - grey.min())
         rows, columns = (np.flatnonzero(coverage.max(axis=axis) >= 0.25) for axis in (1, 0))
         assert coverage.sum() / (len(rows) * len(columns)) == pytest.approx(fill, abs=0.09)
+
+
+@pytest.mark.parametrize("shape", ["circle", "square", "triangle"])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (128, 192)])
+def test_outlined_clips_are_filled_ones_without_their_inside(shape, height, width):
+    def draw(style):
+        rng = np.random.default_rng(5)
+        combination = Combination(shape, "white", "up")
+        clip = render_clip(combination, rng=rng, num_frames=3, height=height, width=width, style=style)
+        grey = clip.astype(float).mean(axis=-1)
+        return (grey - grey[0, 0, 0]) / np.ptp(grey)
+
+    filled, outlined = draw("filled"), draw("outlined")
+    line = OUTLINE_WIDTH * min(height, width) / 64
+    assert (outlined <= filled + 0.01).all()
+    for frame, contour in zip(filled, outlined, strict=True):
+        rows = np.flatnonzero(frame.max(axis=1) > 0.5)
+        row = (rows[0] + 2 * rows[-1]) // 3  # a triangle is wide enough there
+        columns = np.flatnonzero(frame[row] > 0.5)
+        assert contour[row, (columns[0] + columns[-1]) // 2] == 0
+        assert contour[row, columns[0] + 1] > 0.9
+        # Along a row a slanted side is wider than the line.
+        assert line - 1 <= contour[row].sum() / 2 <= 1.3 * line
+
+
+def test_dataset_in_another_style_has_the_same_captions():
+    filled, outlined = (ShapesClips(6, 2, style=style, mask_share=0.4) for style in STYLES)
+    assert filled.captions == outlined.captions
+    for index, caption in enumerate(filled.captions):
+        same = np.array_equal(filled.frames(index), outlined.frames(index))
+        assert same == (not caption), index
+
+
+def test_unknown_styles_are_refused():
+    with pytest.raises(RequestError, match=r"dotted(?s:.*)filled or outlined"):
+        ShapesClips(1, style="dotted")
 
 
 def test_edges_are_smooth():

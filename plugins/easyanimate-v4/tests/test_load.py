@@ -6,11 +6,12 @@ import sys
 
 import pytest
 import torch
-from easyanimate_core import LoadOptions, LoraFile, WeightsError
+from easyanimate_core import LoadOptions, LoraFile, RequestError, WeightsError
+from easyanimate_core.checkpoint import complete_config
 from easyanimate_core.hookspecs import PROJECT
 from easyanimate_v4.build import load, load_components
-from easyanimate_v4.check import check_weights, name_version
-from easyanimate_v4.config import EASYANIMATE_V4_VAE, complete_config
+from easyanimate_v4.check import check_weights
+from easyanimate_v4.config import EASYANIMATE_V4_VAE
 from safetensors.torch import load_file, save_file
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -127,23 +128,17 @@ def test_configurations_of_the_2d_models_give_way_to_the_release():
     assert complete_config(own, "AutoencoderKLMagvit", EASYANIMATE_V4_VAE)["scaling_factor"] == 0.5
 
 
-@pytest.mark.parametrize(
-    ("config", "tensors", "version"),
-    [
-        ({"_class_name": "Transformer3DModel", "in_channels": 4}, ["proj_out.weight"], "v1"),
-        ({"_class_name": "Transformer2DModel", "in_channels": 4}, ["long_connect_fc.0.weight"], "v2"),
-        ({"_class_name": "Transformer3DModel", "in_channels": 4, "enable_uvit": True}, ["proj_out.weight"], "v2"),
-        ({"_class_name": "Transformer2DModel"}, ["long_connect_fc.0.weight", "clip_projection.linear_1.bias"], "v3"),
-        ({"_class_name": "EasyAnimateTransformer3DModel"}, [], "v5"),
-    ],
-)
-def test_another_version_is_named(tmp_path, config, tensors, version):
-    (tmp_path / "transformer").mkdir()
-    (tmp_path / "transformer" / "config.json").write_text(json.dumps(config))
-    save_file({name: torch.zeros(1) for name in tensors}, tmp_path / "transformer" / WEIGHTS)
-    assert name_version(tmp_path) == version
-    with pytest.raises(WeightsError, match=f"EasyAnimate {version.upper()}(?s:.*)--model {version}"):
-        check_weights(tmp_path)
+def test_a_transformer_file_replaces_that_of_the_folder(checkpoint, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    bias = load_components(LoadOptions(weights=checkpoint, device="cpu"))["transformer"].proj_out.bias
+    save_file({"proj_out.bias": torch.full_like(bias, 7.0)}, path)
+    options = LoadOptions(weights=checkpoint, device="cpu", transformer=path)
+    assert (load_components(options)["transformer"].proj_out.bias == 7).all()
+
+
+def test_a_motion_module_is_refused(checkpoint, tmp_path):
+    with pytest.raises(RequestError, match=r"no motion module(?s:.*)--model v1"):
+        load_components(LoadOptions(weights=checkpoint, motion_module=tmp_path / "mm.safetensors"))
 
 
 def test_a_missing_component_is_named(own_checkpoint):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 GROUPS = {
     "models": "The models that are installed: list, show.",
-    "weights": "The weights of the models: list, pull, verify.",
+    "weights": "The weights of the models: list, pull, verify, convert.",
     "data": "Prepare training data.",
     "train": "Train a part of a model.",
     "eval": "Measure what a model makes.",

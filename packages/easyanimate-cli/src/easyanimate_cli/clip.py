@@ -11,7 +11,7 @@ from easyanimate_core.errors import EasyAnimateError, MediaError, RequestError, 
 from easyanimate_core.machine import check_disk_space, check_writable
 from easyanimate_core.manifest import InputFile
 from easyanimate_core.shapes import PixelShape, ShapeRule
-from easyanimate_core.spec import VideoRequest
+from easyanimate_core.spec import Task, VideoRequest
 from easyanimate_core.video import read_image, read_mask, read_video
 
 from easyanimate_cli.options import ClipOptions, parse_size
@@ -86,6 +86,12 @@ def check_request(spec: ModelSpec, request: VideoRequest, *, more_samplers: Sequ
             received=request.task,
             expected=", ".join(spec.tasks),
             fix="`ea models` lists what each model can do",
+        )
+    if request.segment_frames is not None and Task.IMAGE_TO_VIDEO not in spec.tasks:
+        raise RequestError(
+            f"The model {spec.key} cannot make a long video: every part goes on from the images of the one before.",
+            received=f"--segment {request.segment_frames}",
+            fix="leave out --segment and --overlap",
         )
     samplers = (*spec.samplers, *more_samplers)
     if spec.samplers and request.sampler not in samplers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,8 @@ def parse_lora(text: str) -> LoraFile:
         raise RequestError(
             "There is no such LoRA file.", received=lora.path, expected="--lora FILE or --lora FILE:WEIGHT"
         )
+    if not math.isfinite(lora.weight):
+        raise RequestError("The weight of a LoRA is a number.", received=text, expected="for example 0.6")
     return lora
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from easyanimate_core.hookspecs import PROJECT
 from easyanimate_core.machine import format_bytes
 from easyanimate_core.spec import Progress
 from rich.console import Console
@@ -26,8 +28,22 @@ if TYPE_CHECKING:
 LINE_EVERY_SECONDS = 5.0
 
 
+class _Reports(logging.Handler):
+    """Prints what packages log to the logger `easyanimate`, such as how much of a LoRA file matched."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line, above the bars."""
+        self._console.print(record.getMessage(), markup=False)
+
+
 class PhaseDisplay:
     """The phases of one clip after the other, on standard error, for `with`; `show` fits `VideoRequest.on_progress`.
+
+    Between them stands what is logged to `easyanimate` meanwhile.
 
     Args:
         bytes_unit: Whether steps are bytes.
@@ -48,17 +64,22 @@ class PhaseDisplay:
             console=console,
             disable=not console.is_terminal,
         )
+        self._reports = _Reports(console)
+        self._logger = logging.getLogger(PROJECT)
         self._tasks: dict[str, TaskID] = {}
         self._last_event = self._last_line = time.monotonic()
 
     def __enter__(self) -> Self:
         """Start drawing."""
+        self._logger.addHandler(self._reports)
+        self._logger.setLevel(logging.INFO)
         self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop drawing; the cursor is back in every case."""
         self._bars.stop()
+        self._logger.removeHandler(self._reports)
 
     def begin(self, title: str) -> None:
         """Start the next clip: forget the phases of the last one and announce this one."""

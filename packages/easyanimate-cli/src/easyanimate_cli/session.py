@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import typer
+from easyanimate_core.errors import RequestError
 from easyanimate_core.machine import read_machine
 from easyanimate_core.manifest import InputFile, Manifest, WeightsRecord, describe_request
 from easyanimate_core.registry import load_plugins
@@ -59,7 +60,8 @@ class Session:
         found = resolve_weights(weights, model_key=model, sources=plugins.weights(model), check=spec.check_weights)
         if found.note:
             typer.echo(found.note, err=True)
-        return cls(spec, found, replace(options, weights=found.folder), tuple(plugins.schedulers()))
+        options = _find_files(spec, replace(options, weights=found.folder))
+        return cls(spec, found, options, tuple(plugins.schedulers()))
 
     def plan(self, asked: Iterable[ClipOptions]) -> list[Clip]:
         """Fill in the defaults of the weights and check everything that does not need the model."""
@@ -150,6 +152,20 @@ class Place:
             if fitting:
                 device, dtype = device or fitting[0].name, dtype or fitting[0].dtypes[0]
         return cls(str(device or "cpu"), str(dtype or "float32").removeprefix("torch."))
+
+
+def _find_files(spec: ModelSpec, options: LoadOptions) -> LoadOptions:
+    """Check the files given beside the weights, and fill in those that belong to them."""
+    if spec.find_files is not None:
+        return spec.find_files(options)
+    given = options.transformer or options.motion_module
+    if given is not None:
+        raise RequestError(
+            f"The model {spec.key} takes no weights beside its folder.",
+            received=given,
+            fix="leave out --transformer and --motion-module",
+        )
+    return options
 
 
 def _warn(request: VideoRequest, trained: TrainedRange | None) -> list[str]:

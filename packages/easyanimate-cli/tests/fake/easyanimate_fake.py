@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from easyanimate_core import (
     Progress,
     ShapeRule,
     Task,
+    TrainedRange,
     Video,
     WeightsError,
     WeightsSource,
@@ -54,6 +56,11 @@ def load(options):
     return make_video
 
 
+def find_files(options):
+    beside = FOLDER.parent / "motion.txt"
+    return dataclasses.replace(options, motion_module=options.motion_module or beside)
+
+
 def check_weights(folder):
     if not (folder / "weights.safetensors").is_file():
         raise WeightsError("A file is missing.", received=folder, expected="weights.safetensors")
@@ -72,6 +79,14 @@ def ea_models():
         check_weights=check_weights,
     )
     yield ModelSpec(key="fake-text", summary="Only from text.", load=load, defaults=DEFAULTS)
+    yield ModelSpec(
+        key="fake-part",
+        summary="Takes files beside the weights.",
+        load=load,
+        defaults=DEFAULTS,
+        trained=TrainedRange(min_frames=12, max_frames=20, min_side=64, max_side=64),
+        find_files=find_files,
+    )
 
 
 @hookimpl

@@ -89,7 +89,12 @@ def check_exists(folder: Path) -> None:
     if not folder.is_dir():
         kind = "a file" if folder.exists() else "nothing there"
         raise WeightsError(
-            f"There is no weights folder {folder}", received=kind, expected="a folder in the original's layout"
+            f"There is no weights folder {folder}",
+            received=kind,
+            expected="a folder in the original's layout",
+            fix="give the folder; a single file goes to --transformer, --motion-module or --lora beside it"
+            if folder.exists()
+            else None,
         )
     if not any(folder.iterdir()):
         raise WeightsError(f"The weights folder is empty: {folder}", expected="a folder in the original's layout")

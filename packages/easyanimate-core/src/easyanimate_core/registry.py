@@ -27,6 +27,7 @@ FIRST_PARTY: Mapping[str, str] = {
     "command train vae": "easyanimate-vae",
     "command train dit": "easyanimate-dit",
     "command train lora": "easyanimate-dit",
+    "command weights convert": "easyanimate-dit",
     "command data": "easyanimate-data",
     "command eval": "easyanimate-data",
 }

@@ -54,30 +54,33 @@ class TrainedRange:
     Args:
         min_frames: Shortest clip, an image apart.
         max_frames: Longest clip.
-        side: Side of a square with as many pixels as the training resolution.
+        min_side: Side of a square with as many pixels as the smallest training resolution.
+        max_side: The same of the largest.
     """
 
     min_frames: int = 1
     max_frames: int = 144
-    side: int = 512
+    min_side: int = 512
+    max_side: int = 512
 
     def warn(self, num_frames: int, height: int, width: int) -> list[str]:
         """A line for everything about a clip that is far from the range."""
         lines: list[str] = []
         if num_frames != 1 and not self.min_frames <= num_frames <= self.max_frames:
-            frames = f"{self.min_frames} to {self.max_frames}" if self.min_frames < self.max_frames else self.max_frames
+            frames = _range(self.min_frames, self.max_frames)
             lines.append(f"These weights were trained on clips of {frames} frames; {num_frames} may look worse.")
-        ratio = height * width / self.side**2
-        if not 1 / _FAR_AREA <= ratio <= _FAR_AREA:
-            lines.append(
-                f"These weights were trained on about {self.side} x {self.side} pixels of any aspect; "
-                f"{height} x {width} may look worse."
-            )
+        if not self.min_side**2 / _FAR_AREA <= height * width <= self.max_side**2 * _FAR_AREA:
+            sides = _range(f"{self.min_side}x{self.min_side}", f"{self.max_side}x{self.max_side}")
+            lines.append(f"These weights were trained on about {sides} pixels; {height}x{width} may look worse.")
         return lines
 
 
 _FAR_AREA = 2.0
 """Times as many or as few pixels as in training that are far from it."""
+
+
+def _range(low: object, high: object) -> str:
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 @dataclass(frozen=True)
@@ -265,6 +268,8 @@ class ModelSpec:
         check_weights: Raises `WeightsError` unless the folder holds whole weights of this model; reads headers only,
             so that a wrong folder is refused before anything heavy is imported.
         components: Gives the parts by role ("vae", "transformer", "text_encoder", "tokenizer", ...) for training.
+        find_files: Checks `LoadOptions.transformer` and `motion_module`, reading headers only, and fills in what lies
+            beside the weights; None refuses both.
     """
 
     key: str
@@ -277,6 +282,7 @@ class ModelSpec:
     samplers: tuple[str, ...] = ()
     check_weights: Callable[[Path], None] | None = None
     components: Callable[[LoadOptions], Mapping[str, Any]] | None = None
+    find_files: Callable[[LoadOptions], LoadOptions] | None = None
 
     def __post_init__(self) -> None:
         """Refuse keys that cannot be typed on a command line."""

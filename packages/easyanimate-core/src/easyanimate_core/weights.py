@@ -104,9 +104,14 @@ def read_defaults(folder: Path, base: Defaults) -> Defaults:
 
 
 def read_trained(folder: Path, base: TrainedRange | None) -> TrainedRange | None:
-    """What these weights were trained on: `base`, with what "trained" in `easyanimate.json` says instead."""
-    known = _read_section(folder, "trained", base or TrainedRange())
-    return base if base is None and known == TrainedRange() else known
+    """What these weights were trained on: "trained" in their `easyanimate.json`, `base` where they have no such file.
+
+    None where the file does not say: it tells of other weights than those that `base` is about.
+    """
+    path = folder / DEFAULTS_FILE
+    if not path.is_file():
+        return base
+    return _read_section(folder, "trained", TrainedRange()) if "trained" in read_json(path) else None
 
 
 def _read_section(folder: Path, section: str, base: _Section) -> _Section:

@@ -26,6 +26,7 @@ from easyanimate_data.evaluation import (
     summarise,
 )
 from easyanimate_data.generation import ShapesSettings, write_shapes
+from easyanimate_data.shapes import Style  # noqa: TC001 (typer reads the annotations)
 from easyanimate_data.sheet import contact_sheet
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def generate_shapes(  # noqa: PLR0913 (each is an option)
     frames: Annotated[int, typer.Option("--frames", min=1, help="Frames of a clip.")] = 16,
     fps: Annotated[float, typer.Option("--fps", min=1, help="Frames per second.")] = 8,
     language: Annotated[CaptionLanguage, typer.Option("--language", help="Language of the captions.")] = "both",
+    style: Annotated[Style, typer.Option("--style", help="Filled shapes, or their contours alone.")] = "filled",
 ) -> None:
     """Write clips of moving shapes and the dataset JSON; an interrupted run goes on where it stopped."""
     settings = ShapesSettings(
@@ -58,6 +60,7 @@ def generate_shapes(  # noqa: PLR0913 (each is an option)
         width=width,
         fps=fps,
         languages=_choose_languages(language),
+        style=style,
     )
     with typer.progressbar(length=count, label="clips", file=sys.stderr) as bar:
         path = write_shapes(out, settings, on_clip=lambda _done, _total: bar.update(1))

@@ -12,7 +12,7 @@ from easyanimate_core.spec import Video
 from easyanimate_core.video import write_video
 
 from easyanimate_data.caption import LANGUAGES, Language
-from easyanimate_data.shapes import ShapesClips
+from easyanimate_data.shapes import ShapesClips, Style
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,7 @@ class ShapesSettings:
     width: int = 64
     fps: float = 8
     languages: tuple[Language, ...] = LANGUAGES
+    style: Style = "filled"
 
 
 def write_shapes(
@@ -65,6 +66,7 @@ def write_shapes(
             height=settings.height,
             width=settings.width,
             languages=settings.languages,
+            style=settings.style,
         )
         rows: list[dict[str, str]] = []
         for index, caption in enumerate(clips.captions):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from easyanimate_data.caption import DIRECTIONS, Combination
-from easyanimate_data.shapes import COLOUR_VALUES, Floats, Frames
+from easyanimate_data.shapes import COLOUR_VALUES, Floats, Frames, Style
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +41,8 @@ LEAST_STEADINESS = 0.7
 """Least ratio of way to path: 1 when the centre never turns back."""
 WHITE_SATURATION = 0.35
 """Saturation below which a shape is white; the pure colours lie above 0.69."""
+MOST_HOLLOW = 0.8
+"""Coverage over what is enclosed, below which only a contour is drawn: 0.3 to 0.7, when filled above 0.85."""
 CORE_SHARE = 0.02
 """Share of the frame, the farthest from the ground, that gives the shape's colour; the smallest shape covers 6 %."""
 
@@ -52,6 +54,7 @@ class Verdict:
     shape: str | None
     colour: str | None
     direction: str | None
+    style: Style | None
     shape_confidence: float
     colour_confidence: float
     direction_confidence: float
@@ -67,12 +70,16 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Sight:
-    """The shape in one frame: its colour [3], features [4], centre (x, y) in shares of the frame, whether whole."""
+    """The shape in one frame: its colour [3], features [4], centre (x, y) in shares of the frame.
+
+    `whole` is whether all of it is in the frame, `hollow` whether only its contour is drawn.
+    """
 
     colour: Floats
     features: Floats
     centre: tuple[float, float]
     whole: bool
+    hollow: bool
 
 
 def judge_clip(frames: Frames) -> Verdict:
@@ -80,7 +87,8 @@ def judge_clip(frames: Frames) -> Verdict:
 
     The foreground is what differs from the median of the frame's border. Colour is judged by hue, shape by soft area
     over bounding box and by the widths of its thirds, direction by the path of the centre (at least 15 % of the frame,
-    mostly monotonous). A shape that leaves the frame is judged while it is whole, where there are such frames.
+    mostly monotonous). A shape that leaves the frame is judged while it is whole, where there are such frames. One of
+    which only the contour is drawn is judged by what the contour encloses.
 
     Args:
         frames: uint8 [T, H, W, 3]. One frame has no direction.
@@ -88,7 +96,7 @@ def judge_clip(frames: Frames) -> Verdict:
     sights = [_look(frame) for frame in frames.astype(np.float32)]
     seen = [sight for sight in sights if sight is not None]
     if len(seen) < LEAST_PRESENCE * len(sights) or not seen:
-        return Verdict(None, None, None, 0.0, 0.0, 0.0)
+        return Verdict(None, None, None, None, 0.0, 0.0, 0.0)
     whole = [sight for sight in seen if sight.whole] or seen
     shape = name_shape(np.median([sight.features for sight in whole], axis=0))
     colour = name_colour(np.median([sight.colour for sight in seen], axis=0))
@@ -97,6 +105,7 @@ def judge_clip(frames: Frames) -> Verdict:
         shape,
         colour,
         direction,
+        "outlined" if 2 * sum(sight.hollow for sight in whole) > len(whole) else "filled",
         Counter(name_shape(sight.features) for sight in whole)[shape] / len(whole),
         Counter(name_colour(sight.colour) for sight in seen)[colour] / len(seen),
         steadiness,
@@ -155,13 +164,24 @@ def _look(frame: Floats) -> _Sight | None:
     columns = slice(max(0, int(left) - 1), int(right) + 2)
     rows = slice(max(0, int(top) - 1), int(bottom) + 2)
     inside = coverage[rows, columns]
+    enclosed = _fill(inside)
+    hollow = bool(inside.sum() < MOST_HOLLOW * enclosed.sum())
+    inside = enclosed if hollow else inside
     area = float(inside.sum())
     x = float(inside.sum(axis=0) @ (np.arange(width)[columns] + 0.5)) / area
     y = float(inside.sum(axis=1) @ (np.arange(height)[rows] + 0.5)) / area
     thirds = _third_widths(inside.sum(axis=1), top - rows.start, bottom - rows.start)
     features = np.array([area / (bottom - top), *thirds], dtype=np.float32) / (right - left)
     whole = min(left, top) >= HALF and right <= width - HALF and bottom <= height - HALF
-    return _Sight(ground + offset, features, (x / width, y / height), whole)
+    return _Sight(ground + offset, features, (x / width, y / height), whole, hollow)
+
+
+def _fill(coverage: Floats) -> Floats:
+    """The coverage with all covered between the first and the last pixel of each row that a shape covers half of."""
+    solid = coverage >= HALF
+    begun = np.logical_or.accumulate(solid, axis=1)
+    to_end = np.logical_or.accumulate(solid[:, ::-1], axis=1)[:, ::-1]
+    return np.where(begun & to_end, np.float32(1), coverage)
 
 
 def _border_median(frame: Floats) -> Floats:

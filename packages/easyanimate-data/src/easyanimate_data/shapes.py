@@ -10,9 +10,10 @@ import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
+from easyanimate_core.errors import RequestError
 from numpy.typing import NDArray
 
 from easyanimate_data.caption import COLOURS, DIRECTIONS, SHAPES, Combination, Language, describe
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 Frames = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+
+Style = Literal["filled", "outlined"]
+STYLES: tuple[Style, ...] = get_args(Style)
 
 COLOUR_VALUES: dict[str, tuple[int, int, int]] = {
     "red": (225, 35, 35),
@@ -53,33 +57,41 @@ GIVEN_FRAMES = 3
 MOVING_SHARE = 0.75
 """Share of the shapes in dense clips that move."""
 
+OUTLINE_WIDTH = 3.0
+"""Width of the line that outlined shapes are drawn with."""
+
 TRIANGLE_HEIGHT = 1.8
 """Height of a triangle in half-widths; 1.73 would be equilateral."""
 
 
 @dataclass(frozen=True)
 class _Mover:
-    """A shape and its straight path: centres [T] along each axis, half-width in pixels, colour [3]."""
+    """A shape and its straight path: centres [T] along each axis, half-width in pixels, colour [3].
+
+    `line` is the width in pixels of an outlined shape, None for a filled one.
+    """
 
     shape: str
     radius: float
     x: Floats
     y: Floats
     colour: Floats
+    line: float | None = None
 
 
-def render_clip(
+def render_clip(  # noqa: PLR0913 (keyword-only)
     combination: Combination,
     *,
     rng: np.random.Generator,
     num_frames: int = 16,
     height: int = 64,
     width: int = 64,
+    style: Style = "filled",
 ) -> Frames:
     """Draw one shape that crosses the middle of a dark frame.
 
     Half-width 12 to 16, way 24 to 32, the way centred in the frame and moved sideways by at most 4; the whole shape
-    stays visible. One frame shows the middle of the way.
+    stays visible. One frame shows the middle of the way. Outlined, only the shape's contour is drawn, 3 wide.
 
     Returns:
         uint8 [T, H, W, 3].
@@ -93,7 +105,12 @@ def render_clip(
     x, y = (along, across) if horizontal else (across, along)
     colour = COLOUR_VALUES[combination.colour] + rng.uniform(-12, 12, 3)
     mover = _Mover(
-        combination.shape, rng.uniform(12, 16) * scale, x + width / 2, y + height / 2, colour.astype(np.float32)
+        combination.shape,
+        rng.uniform(12, 16) * scale,
+        x + width / 2,
+        y + height / 2,
+        colour.astype(np.float32),
+        OUTLINE_WIDTH * scale if style == "outlined" else None,
     )
     return _draw([mover], ground=_dark_ground(rng), size=(num_frames, height, width))
 
@@ -164,6 +181,7 @@ class ShapesClips:
         languages: Languages of the captions, drawn evenly.
         dense_share: Share of items from `render_dense_clip`, with an empty caption.
         mask_share: Share of items from `render_mask_clip`, with an empty caption.
+        style: How captioned clips are drawn; the captions do not tell.
         combinations: What to show; used in turn, so that all are seen equally often.
     """
 
@@ -175,7 +193,13 @@ class ShapesClips:
     languages: tuple[Language, ...] = ("en", "zh")
     dense_share: float = 0.0
     mask_share: float = 0.0
+    style: Style = "filled"
     combinations: tuple[Combination, ...] = field(default=TRAINED, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse styles that there are not."""
+        if self.style not in STYLES:
+            raise RequestError("Shapes have no such style.", received=self.style, expected=" or ".join(STYLES))
 
     def __len__(self) -> int:
         """How many items there are."""
@@ -213,7 +237,7 @@ class ShapesClips:
             return render_dense_clip(rng, **size)
         if kind == "mask":
             return render_mask_clip(rng, **size)
-        return render_clip(self.combination(index), rng=rng, **size)
+        return render_clip(self.combination(index), rng=rng, style=self.style, **size)
 
     def batch(self, indices: Iterable[int]) -> tuple[Frames, list[str]]:
         """The items of `indices` together: uint8 [B, T, H, W, 3] and their captions."""
@@ -272,19 +296,28 @@ def _draw(movers: Sequence[_Mover], *, ground: Floats, size: tuple[int, int, int
 
 
 def _coverage(mover: _Mover, height: int, width: int) -> Floats:
-    """How much of each pixel [T, H, W] the shape covers, from the signed distance of the pixel's middle to its edge."""
+    """How much of each pixel [T, H, W] the mover covers: its shape, or the line along the inside of its contour."""
+    covered = _shape_coverage(mover, height, width)
+    return covered if mover.line is None else covered - _shape_coverage(mover, height, width, inset=mover.line)
+
+
+def _shape_coverage(mover: _Mover, height: int, width: int, *, inset: float = 0.0) -> Floats:
+    """How much of each pixel [T, H, W] the shape covers, from the signed distance of the pixel's middle to its edge.
+
+    With `inset`, every edge lies so many pixels farther in.
+    """
     # Rows are [T, H, 1], columns [T, 1, W]: what depends on one axis is computed once per row or column.
     dx = np.abs(_middles(width) - mover.x[:, None])[:, None, :]
     dy = (_middles(height) - mover.y[:, None])[:, :, None]
     radius = mover.radius
     if mover.shape == "square":
-        return _inside(dx - radius) * _inside(np.abs(dy) - radius)
+        return _inside(dx - radius + inset) * _inside(np.abs(dy) - radius + inset)
     if mover.shape == "circle":
-        return _inside(np.sqrt(dx * dx + dy * dy) - radius)
+        return _inside(np.sqrt(dx * dx + dy * dy) - radius + inset)
     tall = TRIANGLE_HEIGHT * radius
     norm = math.hypot(tall, radius)
     slope = dx * (tall / norm) - (dy + tall / 2) * (radius / norm)
-    return _inside(slope) * _inside(dy - tall / 2)
+    return _inside(slope + inset) * _inside(dy - tall / 2 + inset)
 
 
 def _middles(length: int) -> Floats:

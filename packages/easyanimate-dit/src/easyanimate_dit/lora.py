@@ -148,11 +148,12 @@ def merge_loras(loras: Iterable[LoraFile], components: Mapping[str, Any]) -> Non
     """
     for option in loras:
         lora = read_lora(option.path)
-        counts = [
-            f"{merge_lora(lora, component, components[component], weight=option.weight)} modules of the {component}"
+        counts = {
+            component: merge_lora(lora, component, components[component], weight=option.weight)
             for component in lora.layers
-        ]
-        _LOG.info("LoRA %s, weight %g: %s", option.path.name, option.weight, ", ".join(counts).replace("_", " "))
+        }
+        places = ", ".join(f"{count} in the {component.replace('_', ' ')}" for component, count in counts.items())
+        _LOG.info("LoRA %s, weight %g, matched modules: %s", option.path.name, option.weight, places)
 
 
 @torch.no_grad()

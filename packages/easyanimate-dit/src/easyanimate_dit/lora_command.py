@@ -17,7 +17,10 @@ def convert(
     to: Annotated[Format | None, typer.Option(help="Format to write; the other one than that of IN.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT where it exists.")] = False,
 ) -> None:
-    """Convert a LoRA file between the original's format and peft's; converted back it is the same again, bit for bit."""
+    """Convert a LoRA file between the original's format and peft's.
+
+    A converted file that is converted back is the first one again, bit for bit.
+    """
     written = convert_lora(source, target, to, overwrite=force)
     typer.echo(f"Written in the format {written}:", err=True)
     typer.echo(target)

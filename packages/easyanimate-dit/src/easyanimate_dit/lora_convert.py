@@ -87,7 +87,9 @@ def convert_lora(source: Path, target: Path, to: Format | None = None, *, overwr
         with atomic_path(target) as part:
             save_file(tensors, part, metadata=metadata)
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"The file cannot be written: {error}", received=target, fix="choose another name") from error
+        raise WeightsError(
+            f"The file cannot be written: {error}", received=target, fix="choose another name"
+        ) from error
     return wanted
 
 
@@ -158,7 +160,7 @@ def _describe_alpha(alpha: Tensor) -> tuple[str, list[int], float]:
 
 
 def _describe_layers(lora: Lora) -> str:
-    """peft's configuration of each component, as diffusers writes it."""
+    """The configuration of each component, as peft and diffusers write it."""
     fields: dict[str, Any] = {}
     for component, layers in lora.layers.items():
         by_path = {find_path(component, name, lora.source): layer for name, layer in layers.items()}

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from easyanimate_core.errors import WeightsError
 from safetensors import safe_open
@@ -180,7 +180,7 @@ def parse_lora(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None
         layers.setdefault(component, {})[name] = LoraLayer(down, up, alpha)
     if not layers:
         raise WeightsError("the LoRA file is empty", received=source, expected="at least one layer")
-    return Lora(source, layers)
+    return Lora(source, {component: layers[component] for component in get_args(Component) if component in layers})
 
 
 def _check_layer(name: str, part: Mapping[Part, Tensor], source: str) -> None:

@@ -20,26 +20,35 @@ if TYPE_CHECKING:
 
 
 def load_motion_transformer(
-    config: Mapping[str, Any], transformer: Path, motion_module: Path | None, *, dtype: torch.dtype
+    config: Mapping[str, Any],
+    transformer: Path,
+    motion_module: Path | None,
+    *,
+    dtype: torch.dtype,
+    replaced: Path | None = None,
 ) -> Transformer3DModel:
-    """Load V1's transformer.
+    """Load V1's transformer; where files hold the same tensor, the motion module's wins, then that of `replaced`.
 
     Args:
         config: Of `Transformer3DModel`.
         transformer: Folder of the image transformer's weights.
         motion_module: File of the motion module; None when the transformer's files hold it.
         dtype: Of the weights in memory.
+        replaced: File of transformer weights that replace those of the folder, such as a personalised model.
 
     Raises:
-        WeightsError: A tensor is missing, unexpected or of another shape, or the second file is no motion module.
+        WeightsError: A tensor is missing, unexpected or of another shape, or a file is not what it is given as.
     """
     weights: dict[str, Tensor] = {}
     for path in _list_files(transformer):
         weights |= read_weights(path)
     source = str(transformer)
+    if replaced is not None:
+        weights |= read_weights(replaced)
+        source = f"{replaced} over {source}"
     if motion_module is not None:
         weights |= read_motion_module(motion_module)
-        source = f"{transformer} with {motion_module}"
+        source = f"{source} with {motion_module}"
     with torch.device("meta"):
         model: Any = Transformer3DModel.from_config(dict(config))
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -58,12 +67,12 @@ def read_motion_module(path: Path) -> dict[str, Tensor]:
         WeightsError: It holds something else.
     """
     weights = read_weights(path)
-    others = sorted(name for name in weights if _MARK not in name)
+    others = sorted(name for name in weights if MOTION_MARK not in name)
     if others or not weights:
         raise WeightsError(
             f"This is not the file of a motion module: {path}",
             received=f"{len(others)} other tensors, such as {others[0]}" if others else "no tensor",
-            expected=f"tensors whose names contain {_MARK!r} alone",
+            expected=f"tensors whose names contain {MOTION_MARK!r} alone",
             fix="a whole transformer is given with --transformer FILE or as a folder with --weights",
         )
     return weights
@@ -71,8 +80,8 @@ def read_motion_module(path: Path) -> dict[str, Tensor]:
 
 def split_motion_module(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The weights of the image transformer, and those of the motion module."""
-    image = {name: tensor for name, tensor in weights.items() if _MARK not in name}
-    return image, {name: tensor for name, tensor in weights.items() if _MARK in name}
+    image = {name: tensor for name, tensor in weights.items() if MOTION_MARK not in name}
+    return image, {name: tensor for name, tensor in weights.items() if MOTION_MARK in name}
 
 
 def _list_files(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING
 
 import sentencepiece
-import torch
+from easyanimate_data.caption import VOCABULARY_EN, VOCABULARY_ZH, all_captions
 from transformers import (
     BertConfig,
     BertModel,
@@ -32,6 +32,9 @@ TEXT_WIDTH = 64
 
 TEXT_LENGTH = 24
 """Tokens of a caption for each text encoder; the longest one of the shapes clips has 16."""
+
+CLIP_WIDTH = 768
+"""Width of the embedding of a picture that V3's transformer takes."""
 
 T5_VOCABULARY = 128
 """Upper bound of the sentencepiece vocabulary, and rows of the embedding."""
@@ -80,18 +83,26 @@ def write_bert(folder: Path, words: Sequence[str]) -> None:
     BertModel(config).half().save_pretrained(folder / "text_encoder")
 
 
-def write_t5(folder: Path, words: Sequence[str], captions: Sequence[str]) -> None:
-    """Write `tokenizer_2` and `text_encoder_2`: a sentencepiece model of the captions, two layers."""
+def write_t5(folder: Path, words: Sequence[str], captions: Sequence[str], *, number: str = "") -> None:
+    """Write `tokenizer` and `text_encoder`: a sentencepiece model of the captions, two layers.
+
+    Args:
+        folder: Where to.
+        words: Pieces of their own.
+        captions: What to learn the other pieces from: the letters of the words.
+        number: Ends the folders' names, such as "_2".
+    """
     # Told to it, because so few captions teach it letters and whole phrases. In a piece, U+2581 stands for a space.
     pieces = [f"\u2581{word}" if word.isascii() else word for word in words]
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(captions),
+        sentence_iterator=iter([*captions, *(letter for word in words for letter in word)]),
         model_writer=model,
         vocab_size=T5_VOCABULARY,
         hard_vocab_limit=False,
         user_defined_symbols=pieces,
         character_coverage=1.0,
+        normalization_rule_name="identity",  # the others are tables of 240 kB
         pad_id=0,
         eos_id=1,
         unk_id=2,
@@ -99,7 +110,7 @@ def write_t5(folder: Path, words: Sequence[str], captions: Sequence[str]) -> Non
         num_threads=1,
         minloglevel=2,
     )
-    tokenizer = folder / "tokenizer_2"
+    tokenizer = folder / f"tokenizer{number}"
     tokenizer.mkdir(parents=True)
     (tokenizer / "spiece.model").write_bytes(model.getvalue())
     settings = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "legacy": True, "model_max_length": TEXT_LENGTH}
@@ -116,15 +127,15 @@ def write_t5(folder: Path, words: Sequence[str], captions: Sequence[str]) -> Non
         use_cache=False,
         tie_word_embeddings=False,  # pyright: ignore[reportCallIssue] (a field of every configuration)
     )
-    T5EncoderModel(config).half().save_pretrained(folder / "text_encoder_2")
+    T5EncoderModel(config).half().save_pretrained(folder / f"text_encoder{number}")
 
 
-def write_image_encoder(folder: Path) -> None:
+def write_image_encoder(folder: Path, projection_dim: int = TEXT_WIDTH) -> None:
     """Write `image_encoder`: two layers over 16 patches of a 32 pixel picture."""
     config = CLIPVisionConfig(
         hidden_size=TEXT_WIDTH,
         intermediate_size=2 * TEXT_WIDTH,
-        projection_dim=TEXT_WIDTH,
+        projection_dim=projection_dim,
         num_hidden_layers=2,
         num_attention_heads=4,
         image_size=32,
@@ -137,23 +148,29 @@ def write_image_encoder(folder: Path) -> None:
 
 
 def write_scheduler(folder: Path) -> None:
-    """Write `scheduler` with the noise levels of the released V4."""
+    """Write `scheduler` with the noise levels of the released V4.
+
+    The released V1 to V3 predict noise at other levels; the folder's configuration decides.
+    """
     (folder / "scheduler").mkdir()
     settings = folder / "scheduler" / "scheduler_config.json"
     settings.write_text(json.dumps(SCHEDULER, indent=1), encoding="utf-8")
 
 
-def write_base(folder: Path, *, words: Sequence[str], captions: Sequence[str], seed: int = 0) -> None:
-    """Write all of them.
-
-    Args:
-        folder: A new folder in the original's layout.
-        words: English words and Chinese characters of the captions.
-        captions: All captions.
-        seed: Seed of the random encoders.
-    """
-    torch.manual_seed(seed)
+def write_v4_base(folder: Path) -> None:
+    """Write V4's: BERT and T5 for English and Chinese, image encoder."""
+    words = [*VOCABULARY_EN, *VOCABULARY_ZH]
     write_bert(folder, words)
-    write_t5(folder, words, captions)
+    write_t5(folder, words, all_captions(), number="_2")
     write_image_encoder(folder)
-    write_scheduler(folder)
+
+
+def write_text_base(folder: Path) -> None:
+    """Write V1's and V2's: T5 for English."""
+    write_t5(folder, VOCABULARY_EN, [caption for caption in all_captions() if caption.isascii()])
+
+
+def write_v3_base(folder: Path) -> None:
+    """Write V3's: T5 for English, and an image encoder as wide as the released one projects to."""
+    write_text_base(folder)
+    write_image_encoder(folder, CLIP_WIDTH)

@@ -10,47 +10,24 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from easyanimate_core.errors import RequestError
 from easyanimate_core.registry import load_plugins
 
+from easyanimate_demo.plugin import WEIGHTS
+
 if TYPE_CHECKING:
     import torch
     from easyanimate_core.registry import Plugins
 
+    from easyanimate_demo.version import DemoVersion
+
 RECIPES = Path(__file__).parent / "recipes"
 
-TRANSFORMER: dict[str, Any] = {
-    "num_attention_heads": 4,
-    "attention_head_dim": 32,
-    "hidden_size": 128,
-    "in_channels": 12,
-    "out_channels": 8,
-    "patch_size": 2,
-    "n_query": 4,
-    "projection_dim": 64,
-    "num_layers": 8,
-    "mlp_ratio": 4.0,
-    "cross_attention_dim": 64,
-    "cross_attention_dim_t5": 64,
-    "pooled_projection_dim": 64,
-    "text_len": 24,
-    "text_len_t5": 24,
-}
-"""The demo's V4 transformer: 4.0 M parameters."""
-
-DEFAULTS: dict[str, Any] = {
-    "height": 64,
-    "width": 64,
-    "num_frames": 16,
-    "fps": 8,
-    "num_inference_steps": 25,
-    "guidance_scale": 1.2,
-    "sampler": "euler",
-}
-"""What `ea run` takes with these weights when no option says otherwise."""
+COARSE = ("clip_projection.linear_2.weight",)
+"""Tensors of V3 that 8 bits are enough for: its released shape is large for a demo."""
 
 LATENT_CLIPS = 256
 """Clips that the deviation of the latents is measured on."""
@@ -58,24 +35,34 @@ LATENT_CLIPS = 256
 
 def train_demo(
     *,
-    out: Annotated[Path, typer.Option(help="Working folder; finished parts in it are kept.")] = Path("out/demo-v4"),
+    model: Annotated[str, typer.Option("--model", "-m", help="Model version: v1, v2, v3 or v4.")] = "v4",
+    out: Annotated[
+        Path | None, typer.Option(help="Working folder; finished parts in it are kept.", show_default="out/demo-MODEL")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue where an earlier run was stopped.")] = False,
 ) -> None:
-    """Make the V4 demo weights anew; about two hours on a CPU."""
+    """Make the demo weights of a model version anew; one to two hours on a CPU."""
+    from easyanimate_demo.version import VERSIONS
+
+    if model not in VERSIONS:
+        raise RequestError("There are no demo weights of this model.", received=model, expected=", ".join(VERSIONS))
+    version = VERSIONS[model]
+    out = out or Path("out", f"demo-{model}")
     if out.exists() and not resume:
         raise RequestError(
             "The working folder exists.", received=out, fix="add --resume to continue there, or choose another --out"
         )
     commands = load_plugins()
-    vae = _train(commands, "vae", "v4_vae", out / "vae")
-    sharp = _train(commands, "vae", "v4_vae_decoder", out / "vae-decoder", weights=vae)
-    sharp = _train(commands, "vae", "v4_vae_first_frame", out / "vae-first-frame", weights=sharp)
+    vae = WEIGHTS / version.vae_start / "vae" if version.vae_start else None
+    for recipe in version.vae_recipes:
+        vae = _train(commands, "vae", recipe, out / recipe, weights=vae)
+    assert vae is not None  # noqa: S101 (every version has a recipe)
     start = out / "start"
     if not start.exists():
-        _write_start(start, sharp)
-    dit = _train(commands, "dit", "v4_dit", out / "dit", weights=start)
+        write_start(start, version, vae)
+    dit = _train(commands, "dit", f"{model}_dit", out / "dit", weights=start)
     weights = out / "weights"
-    pack(start, dit, weights)
+    pack(version, start, dit, weights)
     typer.echo(str(weights))
 
 
@@ -89,36 +76,37 @@ def _train(commands: Plugins, trainer: str, recipe: str, out: Path, *, weights: 
     return trained
 
 
-def _write_start(folder: Path, vae: Path) -> None:
+def write_start(folder: Path, version: DemoVersion, vae: Path) -> None:
     """Write every part, with a fresh transformer, and latents scaled to unit deviation."""
     import torch
-    from easyanimate_data.caption import VOCABULARY_EN, VOCABULARY_ZH, all_captions
-    from easyanimate_dit import HunyuanTransformer3DModel
 
-    from easyanimate_demo.base import write_base
+    from easyanimate_demo.base import write_scheduler
+    from easyanimate_demo.version import make_transformer
 
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    write_base(temporary, words=[*VOCABULARY_EN, *VOCABULARY_ZH], captions=all_captions())
+    temporary.mkdir(parents=True)
+    torch.manual_seed(0)
+    version.write_base(temporary)
+    write_scheduler(temporary)
     shutil.copytree(vae, temporary / "vae")
     settings = temporary / "vae" / "config.json"
     config = json.loads(settings.read_text(encoding="utf-8"))
-    config["scaling_factor"] = 1 / measure_deviation(temporary / "vae")
+    config["scaling_factor"] = 1 / measure_deviation(version, temporary / "vae")
     settings.write_text(json.dumps(config, indent=2), encoding="utf-8")
     torch.manual_seed(0)
-    HunyuanTransformer3DModel(**TRANSFORMER).save_pretrained(temporary / "transformer")
-    _write_index(temporary)
+    make_transformer(version).save_pretrained(temporary / "transformer")
+    _write_index(temporary, version)
     temporary.rename(folder)
 
 
-def measure_deviation(vae: Path) -> float:
+def measure_deviation(version: DemoVersion, vae: Path) -> float:
     """Standard deviation of the latents of shapes clips; its inverse is the scaling factor."""
     import torch
     from easyanimate_data.shapes import ShapesClips
-    from easyanimate_vae import AutoencoderKLMagvit
 
-    model = AutoencoderKLMagvit.from_pretrained(vae).eval()
-    clips = ShapesClips(LATENT_CLIPS, seed=2)
+    model = version.vae_class.from_pretrained(vae).eval()
+    clips = ShapesClips(LATENT_CLIPS, seed=2, num_frames=version.num_frames)
     latents: list[torch.Tensor] = []
     with torch.no_grad():
         for begin in range(0, LATENT_CLIPS, 8):
@@ -128,7 +116,7 @@ def measure_deviation(vae: Path) -> float:
     return float(torch.cat(latents).std())
 
 
-def pack(start: Path, transformer: Path, weights: Path) -> None:
+def pack(version: DemoVersion, start: Path, transformer: Path, weights: Path) -> None:
     """Write the finished weights: 16-bit tensors in the original's layout, and the defaults of requests."""
     temporary = weights.with_name(weights.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -139,16 +127,35 @@ def pack(start: Path, transformer: Path, weights: Path) -> None:
         _halve(file)
     for file in temporary.rglob("config.json"):
         _forget_path(file)
-    (temporary / "easyanimate.json").write_text(json.dumps({"defaults": DEFAULTS}, indent=1), encoding="utf-8")
+    if version.motion_file:
+        _split_off_motion_module(temporary)
+    settings = {"defaults": version.defaults, "trained": version.trained}
+    (temporary / "easyanimate.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
     shutil.rmtree(weights, ignore_errors=True)
     temporary.rename(weights)
 
 
-def _halve(file: Path) -> None:
+def _split_off_motion_module(folder: Path) -> None:
+    """Give the motion module a file of its own, as the original has it."""
+    from easyanimate_dit.motion_module_file import split_motion_module
     from safetensors.torch import load_file, save_file
 
-    tensors = load_file(file)
-    save_file({name: tensor.half() for name, tensor in tensors.items()}, file, metadata={"format": "pt"})
+    name = "diffusion_pytorch_model.safetensors"
+    image, motion_module = split_motion_module(load_file(folder / "transformer" / name))
+    (folder / "motion_module").mkdir()
+    save_file(motion_module, folder / "motion_module" / name, metadata={"format": "pt"})
+    save_file(image, folder / "transformer" / name, metadata={"format": "pt"})
+
+
+def _halve(file: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    halved = {
+        name: tensor.to(torch.float8_e4m3fn if name in COARSE else torch.float16)
+        for name, tensor in load_file(file).items()
+    }
+    save_file(halved, file, metadata={"format": "pt"})
 
 
 def _forget_path(file: Path) -> None:
@@ -158,17 +165,15 @@ def _forget_path(file: Path) -> None:
     file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_index(folder: Path) -> None:
+def _write_index(folder: Path, version: DemoVersion) -> None:
     """Write `model_index.json`, which names the classes of the parts."""
     index = {
-        "_class_name": "EasyAnimatePipeline_Multi_Text_Encoder_Inpaint",
-        "image_encoder": ["transformers", "CLIPVisionModelWithProjection"],
+        "_class_name": "EasyAnimatePipeline",
         "scheduler": ["diffusers", "DDIMScheduler"],
-        "text_encoder": ["transformers", "BertModel"],
-        "text_encoder_2": ["transformers", "T5EncoderModel"],
-        "tokenizer": ["transformers", "BertTokenizer"],
-        "tokenizer_2": ["transformers", "T5Tokenizer"],
-        "transformer": ["easyanimate_dit.hunyuan", "HunyuanTransformer3DModel"],
-        "vae": ["easyanimate_vae.autoencoder", "AutoencoderKLMagvit"],
+        "text_encoder": ["transformers", "T5EncoderModel"],
+        "tokenizer": ["transformers", "T5Tokenizer"],
+        "transformer": [version.transformer_class.__module__, version.transformer_class.__name__],
+        "vae": [version.vae_class.__module__, version.vae_class.__name__],
     }
-    (folder / "model_index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+    content = json.dumps(index | version.index, indent=1)
+    (folder / "model_index.json").write_text(content, encoding="utf-8")

@@ -13,16 +13,20 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).parent / "weights"
 
 
+_LANGUAGES = {"v1": "English", "v2": "English", "v3": "English", "v4": "English and Chinese"}
+
+
 @hookimpl
 def ea_weights() -> Iterable[WeightsSource]:
     """Offer the weights that ship with this package."""
-    yield WeightsSource(
-        model="v4",
-        name="demo",
-        summary="moving shapes at 64x64: a circle, square or triangle in six colours; English and Chinese",
-        licence="Apache-2.0",
-        path=WEIGHTS / "v4",
-    )
+    for model, languages in _LANGUAGES.items():
+        yield WeightsSource(
+            model=model,
+            name="demo",
+            summary=f"moving shapes at 64x64: a circle, square or triangle in six colours; {languages}",
+            licence="Apache-2.0",
+            path=WEIGHTS / model,
+        )
 
 
 def _load_train_demo() -> Callable[..., None]:

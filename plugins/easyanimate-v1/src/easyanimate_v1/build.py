@@ -58,9 +58,9 @@ def load_components(options: LoadOptions) -> dict[str, Any]:
         "transformer": load_motion_transformer(
             complete_pixart_config(transformer, EASYANIMATE_V1_TRANSFORMER),
             transformer,
-            replaced=options.transformer,
-            motion_module=find_motion_module(options),
+            find_motion_module(options),
             dtype=dtype,
+            replaced=options.transformer,
         ),
         "vae": load_model(FrameAutoencoder, folder / "vae", choose_vae_dtype(dtype), {}),
         "text_encoder": load_t5(folder / "text_encoder", dtype),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from easyanimate_core.checkpoint import Component, check_components, check_exists
+from easyanimate_core.download import MODELS_FOLDER
 from easyanimate_core.errors import WeightsError
 from easyanimate_core.part_files import check_part_file, holds_motion, is_motion_module
 from easyanimate_core.version import refuse_other_version
@@ -69,7 +70,7 @@ def find_motion_module(options: LoadOptions) -> Path | None:
     folder = options.weights
     if options.motion_module is not None:
         check_part_file(options.motion_module)
-        if not holds_motion([options.motion_module]) and options.motion_module.suffix == ".safetensors":
+        if options.motion_module.suffix == ".safetensors" and not is_motion_module(options.motion_module):
             raise _no_motion_module(options.motion_module)
         return options.motion_module
     if folder is None:
@@ -77,7 +78,9 @@ def find_motion_module(options: LoadOptions) -> Path | None:
     if holds_motion([*(folder / "transformer").glob("*.safetensors"), *filter(None, [options.transformer])]):
         return None
     own = sorted((folder / "motion_module").glob("*.safetensors"))
-    place = folder.resolve().parents[1] / "Motion_Module"
+    whole = folder.resolve()
+    models = whole.parents[1] if whole.parent.name == "Diffusion_Transformer" else MODELS_FOLDER
+    place = models / "Motion_Module"
     found = own or sorted(place.glob("*.safetensors"))
     if len(found) == 1:
         check_part_file(found[0])
@@ -109,7 +112,7 @@ def _no_transformer(path: Path) -> WeightsError:
 def _no_motion_module(path: Path) -> WeightsError:
     return WeightsError(
         f"This is not the file of a motion module: {path}",
-        received="a file without a tensor of one",
+        received="a file with other tensors",
         expected=f"a file such as models/{MOTION_MODULE}",
         fix=f"for a transformer, use --transformer {path}",
     )

@@ -95,6 +95,9 @@ def train_dit(
     """
     accelerator = Accelerator(mixed_precision=config.mixed_precision)
     set_seed(config.seed)
+    part = choose_part(config)
+    transformer = pipeline.transformer.train()
+    parameters = part.prepare(transformer)
     folder = RunFolder(
         config.out,
         config,
@@ -102,9 +105,6 @@ def train_dit(
         is_main=accelerator.is_main_process,
         wait=accelerator.wait_for_everyone,
     )
-    part = choose_part(config)
-    transformer = pipeline.transformer.train()
-    parameters = part.prepare(transformer)
     optimizer = torch.optim.AdamW(
         parameters,
         lr=config.optimizer.learning_rate,

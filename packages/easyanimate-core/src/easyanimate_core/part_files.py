@@ -1,0 +1,56 @@
+"""Single files beside a weights folder: a transformer that replaces the folder's, and V1's motion module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from easyanimate_core.checkpoint import check_file, read_header
+from easyanimate_core.errors import RequestError, WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from easyanimate_core.spec import LoadOptions
+
+MOTION_MARK = "temporal"
+"""Stands in the name of every tensor of a motion module, and in no other."""
+
+
+def check_part_file(path: Path) -> None:
+    """Raise `WeightsError` unless `path` is a whole weights file."""
+    if not path.is_file():
+        raise WeightsError(
+            f"There is no weights file {path}",
+            received="a folder" if path.is_dir() else "nothing there",
+            expected="a .safetensors or PyTorch file",
+        )
+    check_file(path)
+
+
+def holds_motion(paths: Iterable[Path]) -> bool:
+    """Whether any of these safetensors files holds a motion module."""
+    return any(MOTION_MARK in name for path in paths if path.suffix == ".safetensors" for name in read_header(path))
+
+
+def is_motion_module(path: Path) -> bool:
+    """Whether a safetensors file holds nothing but a motion module."""
+    return path.suffix == ".safetensors" and all(MOTION_MARK in name for name in read_header(path))
+
+
+def check_transformer_file(options: LoadOptions) -> LoadOptions:
+    """Check `options.transformer` for a version whose transformer has its motion modules: `ModelSpec.find_files`.
+
+    Raises:
+        RequestError: There is a motion module as well.
+        WeightsError: The file is missing or damaged.
+    """
+    if options.motion_module is not None:
+        raise RequestError(
+            "This version takes no motion module: its transformer has them.",
+            received=options.motion_module,
+            fix="leave out --motion-module, or use --model v1",
+        )
+    if options.transformer is not None:
+        check_part_file(options.transformer)
+    return options

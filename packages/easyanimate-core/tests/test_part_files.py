@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from easyanimate_core import LoadOptions, RequestError, WeightsError
+from easyanimate_core.part_files import check_part_file, check_transformer_file, holds_motion, is_motion_module
+from safetensors.numpy import save_file
+
+
+def write(path, *names):
+    save_file({name: np.zeros(1, np.float32) for name in names}, path)
+    return path
+
+
+def test_motion_modules_are_told_by_their_names(tmp_path):
+    motion = write(tmp_path / "motion.safetensors", "blocks.0.attn_temporal.proj")
+    image = write(tmp_path / "image.safetensors", "blocks.0.attn1.to_q.weight")
+    both = write(tmp_path / "both.safetensors", "blocks.0.attn1.to_q.weight", "blocks.0.attn_temporal.proj")
+    assert [is_motion_module(path) for path in (motion, image, both)] == [True, False, False]
+    assert [holds_motion([path]) for path in (motion, image, both)] == [True, False, True]
+    pickled = tmp_path / "image.bin"
+    assert not is_motion_module(pickled)
+    assert not holds_motion([pickled])
+
+
+def test_files_that_are_missing_or_cut(tmp_path):
+    path = write(tmp_path / "a.safetensors", "x")
+    check_part_file(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(WeightsError, match="incomplete"):
+        check_part_file(path)
+    with pytest.raises(WeightsError, match=r"no weights file(?s:.*)a folder"):
+        check_part_file(tmp_path)
+
+
+def test_a_version_with_motion_modules_of_its_own(tmp_path):
+    path = write(tmp_path / "a.safetensors", "x")
+    options = LoadOptions(transformer=path)
+    assert check_transformer_file(options) is options
+    with pytest.raises(WeightsError, match="nothing there"):
+        check_transformer_file(LoadOptions(transformer=tmp_path / "b.safetensors"))
+    with pytest.raises(RequestError, match="takes no motion module"):
+        check_transformer_file(LoadOptions(motion_module=path))

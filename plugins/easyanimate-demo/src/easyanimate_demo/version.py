@@ -1,0 +1,169 @@
+"""The demo weights of each model version: what their parts are and which recipes make them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from easyanimate_dit import HunyuanTransformer3DModel, Transformer3DModel
+from easyanimate_vae import AutoencoderKLMagvit, FrameAutoencoder
+from torch import nn
+
+from easyanimate_demo.base import write_text_base, write_v3_base, write_v4_base
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_MOTION: dict[str, Any] = {
+    "num_attention_heads": 4,
+    "temporal_position_encoding_max_len": 32,
+    "attention_block_types": ["Temporal_Self", "Temporal_Self"],
+}
+
+_PIXART: dict[str, Any] = {
+    "num_attention_heads": 4,
+    "attention_head_dim": 32,
+    "cross_attention_dim": 128,
+    "caption_channels": 64,
+    "sample_size": 8,
+    "in_channels": 4,
+    "out_channels": 8,
+    "num_layers": 4,
+    "enable_uvit": False,  # so few blocks reach no long skip
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoVersion:
+    """How the weights of a version are made.
+
+    Args:
+        write_base: Writes the parts that are not trained.
+        vae_class: Class of the VAE.
+        vae_recipes: Recipes of its training, one after the other.
+        vae_start: Version whose shipped VAE the first recipe starts from; None starts from nothing.
+        transformer_class: Class of the transformer.
+        transformer: Its configuration.
+        num_frames: Frames of its clips.
+        guidance_scale: Of requests.
+        index: Classes of further parts in `model_index.json`.
+        motion_file: Whether the motion module is a file of its own.
+    """
+
+    write_base: Callable[[Path], None]
+    vae_class: Any
+    vae_recipes: tuple[str, ...]
+    vae_start: str | None = None
+    transformer_class: Any
+    transformer: dict[str, Any]
+    num_frames: int
+    guidance_scale: float
+    index: dict[str, list[str]] = field(default_factory=dict)
+    motion_file: bool = False
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """What `ea run` takes with these weights when no option says otherwise."""
+        return {
+            "height": 64,
+            "width": 64,
+            "num_frames": self.num_frames,
+            "fps": 8,
+            "num_inference_steps": 25,
+            "guidance_scale": self.guidance_scale,
+            "sampler": "euler",
+        }
+
+    @property
+    def trained(self) -> dict[str, int]:
+        """What they are trained on."""
+        return {"min_frames": self.num_frames, "max_frames": self.num_frames, "min_side": 64, "max_side": 64}
+
+
+VERSIONS: dict[str, DemoVersion] = {
+    "v1": DemoVersion(
+        write_base=write_text_base,
+        vae_class=FrameAutoencoder,
+        vae_recipes=("v1_vae",),
+        transformer_class=Transformer3DModel,
+        # Every frame has a latent, so the patches are larger to keep the tokens few.
+        transformer=_PIXART
+        | {"patch_size": 4, "motion_module_type": "VanillaGrid", "motion_module_kwargs": _MOTION | {"block_size": 2}},
+        num_frames=16,
+        guidance_scale=2.0,
+        motion_file=True,
+    ),
+    "v2": DemoVersion(
+        write_base=write_text_base,
+        vae_class=AutoencoderKLMagvit,
+        vae_recipes=("v2_vae",),
+        vae_start="v4",
+        transformer_class=Transformer3DModel,
+        transformer=_PIXART | {"motion_module_kwargs": _MOTION},
+        num_frames=18,
+        guidance_scale=2.0,
+    ),
+    "v3": DemoVersion(
+        write_base=write_v3_base,
+        vae_class=AutoencoderKLMagvit,
+        vae_recipes=("v3_vae",),
+        vae_start="v4",
+        transformer_class=Transformer3DModel,
+        transformer=_PIXART
+        | {
+            "in_channels": 12,
+            "basic_block_type": "global_motionmodule",
+            "motion_module_kwargs_even": _MOTION,
+            "motion_module_kwargs_odd": _MOTION | {"attention_block_types": ["Temporal_Self", "Global_Self"]},
+        },
+        num_frames=16,
+        guidance_scale=1.2,
+        index={"image_encoder": ["transformers", "CLIPVisionModelWithProjection"]},
+    ),
+    "v4": DemoVersion(
+        write_base=write_v4_base,
+        vae_class=AutoencoderKLMagvit,
+        vae_recipes=("v4_vae", "v4_vae_decoder", "v4_vae_first_frame"),
+        transformer_class=HunyuanTransformer3DModel,
+        transformer={
+            "num_attention_heads": 4,
+            "attention_head_dim": 32,
+            "hidden_size": 128,
+            "in_channels": 12,
+            "out_channels": 8,
+            "patch_size": 2,
+            "n_query": 4,
+            "projection_dim": 64,
+            "num_layers": 8,
+            "mlp_ratio": 4.0,
+            "cross_attention_dim": 64,
+            "cross_attention_dim_t5": 64,
+            "pooled_projection_dim": 64,
+            "text_len": 24,
+            "text_len_t5": 24,
+        },
+        num_frames=16,
+        guidance_scale=1.2,
+        index={
+            "image_encoder": ["transformers", "CLIPVisionModelWithProjection"],
+            "text_encoder": ["transformers", "BertModel"],
+            "tokenizer": ["transformers", "BertTokenizer"],
+            "text_encoder_2": ["transformers", "T5EncoderModel"],
+            "tokenizer_2": ["transformers", "T5Tokenizer"],
+        },
+    ),
+}
+
+
+def make_transformer(version: DemoVersion) -> Any:
+    """A fresh transformer; PixArt's blocks start as nothing, like those of DiT (arXiv 2212.09748, section 3.2)."""
+    model = version.transformer_class(**version.transformer)
+    if isinstance(model, Transformer3DModel):
+        blocks: Any = model.transformer_blocks
+        outputs = [model.adaln_single.linear.weight, model.adaln_single.linear.bias, model.scale_shift_table]
+        for block in blocks:
+            outputs += [block.scale_shift_table, block.attn2.to_out[0].weight]
+        for parameter in outputs:
+            nn.init.zeros_(parameter)
+    return model
