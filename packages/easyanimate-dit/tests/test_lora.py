@@ -182,6 +182,55 @@ def test_files_that_are_no_lora_are_errors(tmp_path):
         read_lora(path)
 
 
+DOWN, UP = "lora_unet__proj_out.lora_down.weight", "lora_unet__proj_out.lora_up.weight"
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({DOWN: torch.zeros(2, 8), UP: torch.zeros(8, 3)}, "do not fit one another"),
+        ({DOWN: torch.zeros(0, 8), UP: torch.zeros(8, 0)}, "do not fit one another"),
+        ({DOWN: torch.zeros(2, 8, 3, 3), UP: torch.zeros(8, 2, 1, 1)}, "do not fit one another"),
+        ({DOWN: torch.zeros(8), UP: torch.zeros(8)}, "do not fit one another"),
+        (
+            {DOWN: torch.zeros(2, 8), UP: torch.zeros(8, 2), "lora_unet__proj_out.alpha": torch.ones(2)},
+            "do not fit one",
+        ),
+        ({DOWN: torch.zeros(2, 8), DOWN.replace("__", "_"): torch.zeros(2, 8)}, "two tensors for one place"),
+        ({"transformer.a.b.lora_A.weight": torch.zeros(2, 8), "a_b.lora_A.weight": torch.zeros(2, 8)}, "two tensors"),
+        ({"lora_te2_encoder_block_0.lora_up.weight": torch.zeros(2, 8)}, "text encoder that takes no LoRA"),
+        ({"text_encoder_2.encoder.block.0.lora_A.weight": torch.zeros(2, 8)}, "text encoder that takes no LoRA"),
+        ({}, "empty"),
+    ],
+)
+def test_files_that_hold_nonsense_are_errors(tensors, words):
+    with pytest.raises(WeightsError, match=words):
+        parse_lora(tensors, source="x")
+
+
+@pytest.mark.parametrize("text", ["{", "3"])
+def test_a_damaged_configuration_is_an_error(text):
+    tensors = {"proj_out.lora_A.weight": torch.zeros(2, 8), "proj_out.lora_B.weight": torch.zeros(8, 2)}
+    with pytest.raises(WeightsError, match="configuration is damaged"):
+        parse_lora(tensors, {"lora_adapter_metadata": text}, source="x")
+
+
+def test_a_folder_without_a_lora_is_an_error(tmp_path):
+    with pytest.raises(WeightsError, match=r"no LoRA file in the folder"):
+        read_lora(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["lora_unet_proj_out", "lora_unet__proj_out", "transformer.proj_out", "proj_out"])
+@pytest.mark.parametrize("wrapper", ["", "base_model.model."])
+def test_every_way_of_writing_a_name_is_read(case, name, wrapper):
+    parts = ("down", "up") if name.startswith("lora") else ("A", "B")
+    down, up = torch.randn(2, 8), torch.randn(8, 2)
+    tensors = {f"{wrapper}{name}.lora_{part}.weight": tensor for part, tensor in zip(parts, (down, up), strict=True)}
+    before = case.transformer.proj_out.weight.clone()
+    assert merge_lora(parse_lora(tensors, source="x"), "transformer", case.transformer) == 1
+    assert_close(case.transformer.proj_out.weight, before + up @ down)
+
+
 def test_pefts_own_folder_is_read_with_its_alpha(case, tmp_path):
     down, up = torch.randn(2, 8), torch.randn(8, 2)
     key = "base_model.model.blocks.0.attn1.to_q"

@@ -10,6 +10,7 @@ from easyanimate_core import LoraFile
 from easyanimate_core.errors import WeightsError
 from easyanimate_dit import HunyuanTransformer3DModel, Transformer3DModel
 from easyanimate_dit.lora import attach_lora, list_targets, merge_lora, merge_loras, tell_versions
+from easyanimate_dit.lora_convert import convert_tensors
 from easyanimate_dit.lora_file import name_original, parse_lora
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel, T5Config, T5EncoderModel
@@ -36,6 +37,7 @@ def build_transformer(version="V3", **changes):
 
 
 def build_t5():
+    torch.manual_seed(0)
     sizes = {"d_model": 24, "d_kv": 8, "d_ff": 48, "num_heads": 3, "vocab_size": 32}
     return T5EncoderModel(T5Config(num_layers=2, feed_forward_proj="gated-gelu", **sizes)).eval()
 
@@ -126,6 +128,20 @@ def test_files_are_merged_one_after_the_other_and_reported(tmp_path, caplog, dty
     torch.testing.assert_close(
         now.float(), before.float() + delta, atol=1e-5 if dtype == torch.float32 else 0.02, rtol=0
     )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_both_formats_merge_to_equal_weights(version):
+    tensors = make_lora("transformer", build_transformer(version)) | make_lora("text_encoder", build_t5())
+    merged = []
+    for file, metadata in ((tensors, {}), convert_tensors(tensors, {}, source="x")):
+        models = {"transformer": build_transformer(version), "text_encoder": build_t5()}
+        lora = parse_lora(file, metadata, source="x")
+        counts = {component: merge_lora(lora, component, model, weight=0.6) for component, model in models.items()}
+        assert counts["text_encoder"] == 14
+        merged.append({component: model.state_dict() for component, model in models.items()})
+    for component, state in merged[0].items():
+        assert all(torch.equal(merged[1][component][name], value) for name, value in state.items())
 
 
 class TestVersion:
