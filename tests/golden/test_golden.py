@@ -12,13 +12,14 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "plugins/easyanimate-v4/tests/golden"
 CASES = [
     *sorted(GOLDEN.glob("*.safetensors")),
+    *sorted(ROOT.glob("plugins/easyanimate-v[123]/tests/golden/*.safetensors")),
     ROOT / "packages/easyanimate-dit/tests/golden/transformer_inp_image.safetensors",
     ROOT / "packages/easyanimate-dit/tests/golden/lora_merge.safetensors",
     ROOT / "packages/easyanimate-vae/tests/golden/vae_one_chunk.safetensors",
 ]
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parents[2].name}-{path.stem}")
 def test_golden_case(path):
     result = run_case(path, path.parent)
     assert result.state in {"pass", "weights"}, result.note

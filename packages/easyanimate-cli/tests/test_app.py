@@ -62,6 +62,12 @@ def test_a_plugin_command_runs_and_has_help(ea):
     assert "Where to stop." in ea("fakes", "count", "--help").out
 
 
+def test_a_plugin_command_joins_a_group_of_the_program(ea):
+    assert ea("weights", "count", "--upto", 2).out == "1 2\n"
+    assert "Count weights." in ea("weights", "--help").out
+    assert "MIT" in ea("weights", "list").out  # a name that is taken stays as it is
+
+
 @pytest.mark.parametrize(
     "command", ["run", "info", "rerun", "plugins", "doctor", "models show", "weights pull", "weights verify"]
 )

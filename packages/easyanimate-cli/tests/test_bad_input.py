@@ -69,6 +69,7 @@ def check(result, fake, *words):
         ((*RUN, "--segment", 16, "--overlap", 16), ("overlap",)),
         ((*RUN, "--segment", 15, "--overlap", 4), ("15 frames", "use 8 or 16")),
         ((*RUN, "--lora", "gone.safetensors:0.5"), ("no such LoRA file", "gone.safetensors")),
+        ((*RUN, "--lora", "text.png:nan"), ("weight of a LoRA is a number", "text.png:nan")),
         ((*RUN, "--dtype", "float8"), ("float8", "bfloat16")),
         ((*RUN, "-o", "x.gif"), ("ends in .mp4",)),
         ((*RUN, "--frames", 1, "-o", "x.mp4"), ("ends in .png", "one frame is an image")),

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from easyanimate_cli.options import parse_lora
+from easyanimate_core import LoraFile
 from easyanimate_core.manifest import read_manifest
 from easyanimate_core.video import read_image, read_video
 
@@ -129,11 +131,34 @@ def test_long_video_may_be_longer_than_the_model(ea, fake):
 def test_lora_files_with_weights(ea, fake):
     Path("a.safetensors").write_bytes(b"a")
     Path("b.safetensors").write_bytes(b"b")
-    assert ea(*RUN, "--lora", "a.safetensors:0.6", "--lora", "b.safetensors").code == 0
+    result = ea(*RUN, "--lora", "a.safetensors:0.6", "--lora", "b.safetensors")
+    assert result.code == 0
     assert [(lora.path.name, lora.weight) for lora in fake.loads[0].loras] == [
         ("a.safetensors", 0.6),
         ("b.safetensors", 1.0),
     ]
+    # What a model reports while it loads stands among the phases.
+    lines = result.err.splitlines()
+    reports = [lines.index(f"LoRA [{name}.safetensors] matched 3 modules") for name in "ab"]
+    assert lines.index("load 0/1, 0.0 s") < reports[0] < reports[1]
+    assert "matched" not in result.out
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "weight"),
+    [
+        ("a.safetensors", "a.safetensors", 1.0),
+        ("a.safetensors:-0.5", "a.safetensors", -0.5),
+        ("C:/loras/a.safetensors", "C:/loras/a.safetensors", 1.0),
+        (r"C:\loras\a.safetensors", r"C:\loras\a.safetensors", 1.0),
+        (r"C:\loras\a.safetensors:0.6", r"C:\loras\a.safetensors", 0.6),
+        ("a:b.safetensors:1e-1", "a:b.safetensors", 0.1),
+    ],
+)
+def test_a_lora_and_its_weight_are_told_apart(text, path, weight):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(b"a")
+    assert parse_lora(text) == LoraFile(Path(path), weight)
 
 
 @pytest.mark.usefixtures("media")

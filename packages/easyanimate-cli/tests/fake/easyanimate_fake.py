@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import time
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from easyanimate_core import (
 
 FOLDER = Path(__file__).parent / "weights"
 DEFAULTS = Defaults(height=32, width=48, num_frames=16, fps=8, num_inference_steps=4, guidance_scale=5.0)
+LOG = logging.getLogger("easyanimate.fake")
 loads = []
 requests = []
 
@@ -53,6 +55,8 @@ def make_video(request):
 
 def load(options):
     loads.append(options)
+    for lora in options.loras:
+        LOG.info("LoRA [%s] matched 3 modules", lora.path.name)
     return make_video
 
 
@@ -107,6 +111,8 @@ def ea_weights():
 def ea_commands():
     yield CommandSpec(group="fakes", name="count", summary="Count up.", load=load_count)
     yield CommandSpec(group="fakes", name="gone", summary="Needs more.", load=load_gone)
+    yield CommandSpec(group="weights", name="count", summary="Count weights.", load=load_count)
+    yield CommandSpec(group="weights", name="list", summary="Not that of the program.", load=load_gone)
 
 
 def load_count():
