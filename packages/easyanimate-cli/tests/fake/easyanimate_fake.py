@@ -112,7 +112,6 @@ def ea_commands():
     yield CommandSpec(group="fakes", name="count", summary="Count up.", load=load_count)
     yield CommandSpec(group="fakes", name="gone", summary="Needs more.", load=load_gone)
     yield CommandSpec(group="weights", name="count", summary="Count weights.", load=load_count)
-    yield CommandSpec(group="weights", name="list", summary="Not that of the program.", load=load_gone)
 
 
 def load_count():
