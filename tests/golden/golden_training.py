@@ -8,11 +8,12 @@ from unittest import mock
 import torch
 from diffusers import DDPMScheduler
 from easyanimate_core.shapes import ShapeRule
-from easyanimate_dit import HunyuanTransformer3DModel
+from easyanimate_dit import HunyuanTransformer3DModel, Transformer3DModel
 from easyanimate_dit.inpaint import ChannelInpainter, GivenClip
 from easyanimate_dit.latent import LatentCodec
 from easyanimate_dit.noise import NoiseUse
 from easyanimate_dit.training.loss import compute_loss, draw_timesteps, make_target
+from easyanimate_dit.training.variational import NoiseSchedule
 from easyanimate_vae import AutoencoderKLMagvit
 from golden_case import Comparison, GoldenCase, compare, strip
 
@@ -98,3 +99,31 @@ def run_training_inputs(case: GoldenCase) -> list[Comparison]:
         "mask_pixel_values": torch.where(case.inputs["mask"] == 1, -1.0, case.inputs["pixel_values"]),
     }
     return [compare(name, found[name], value, _TOLERANCE) for name, value in case.outputs.items()]
+
+
+def run_variational_loss(case: GoldenCase) -> list[Comparison]:
+    """V1 to V3: loss and parts, with the SNR option, with fewer steps, and the gradients."""
+    model = Transformer3DModel.from_config(case.config)
+    model.load_state_dict(case.weights, strict=True)
+    inputs = dict(case.inputs)
+    draw = {name: inputs.pop(name) for name in ("latents", "noise")}
+    found: dict[str, Tensor] = {}
+    ways = {"": (1000, inputs.pop("timesteps")), "_respaced100": (100, inputs.pop("timesteps_respaced100"))}
+    for ending, (num_steps, index) in ways.items():
+        schedule = NoiseSchedule(num_steps)
+        noisy = schedule.add_noise(**draw, index=index)
+        output = model(noisy, schedule.timesteps[index], **inputs).sample
+        loss = schedule.compute_loss(output, **draw, index=index)
+        found |= {f"mse{ending}": loss.mse, f"vb{ending}": loss.bound, f"loss{ending}": loss.total}
+        found[f"timestep_map{ending}"] = schedule.timesteps
+        if not ending:
+            found |= {"x_t": noisy, "model_output": output, "loss_mean": loss.total.mean()[None]}
+            loss.total.mean().backward(retain_graph=True)
+            found |= {f"grad/{path}": value.grad for path, value in model.named_parameters() if value.grad is not None}
+            snr = schedule.compute_loss(output, **draw, index=index, snr=True)
+            found |= {"mse_snr": snr.mse, "vb_snr": snr.bound, "loss_snr": snr.total}
+            found["loss_mean_snr"] = snr.total.mean()[None]
+    return [
+        compare(name, found[name].detach(), value, _TOLERANCE * max(1.0, float(value.abs().max())))
+        for name, value in case.outputs.items()
+    ]

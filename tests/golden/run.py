@@ -18,7 +18,7 @@ from golden_lora import run_lora, run_older_lora
 from golden_model import run_pixart, run_transformer, run_vae
 from golden_pipeline import run_pipeline
 from golden_pixart import run_pixart_pipeline
-from golden_training import run_training_inputs, run_training_step
+from golden_training import run_training_inputs, run_training_step, run_variational_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +35,7 @@ RUNNERS: dict[str, Callable[[GoldenCase], list[Comparison]]] = {
     "EasyAnimatePipeline_Multi_Text_Encoder_Inpaint": run_pipeline,
     "LoRANetwork / merge_lora": run_lora,
     "merge_lora": run_older_lora,
+    "SpacedDiffusion.training_losses": run_variational_loss,
     "training step": run_training_step,
     "training inputs": run_training_inputs,
 }
