@@ -40,6 +40,7 @@ class DitTrainingConfig:
         cache_items: Items whose latents are computed once, before the first step. 0 computes them at every step.
         task: What is learnt.
         timesteps: "uniform", or "logit_normal" as the original draws them: floor(1000 sigmoid(N(0, 1))).
+        loss: "mse" of what the model predicts, or "variational": V1's to V3's own, which learns the variance, too.
         motion_sub_loss: Weight of the loss on differences of neighbouring frames (the original: 0.25 where used).
         optimizer: AdamW and its learning rate.
         ema_decay: Decay of the averaged weights, which are the ones that are kept; 0 keeps the last.
@@ -57,6 +58,7 @@ class DitTrainingConfig:
     cache_items: int = 0
     task: TaskConfig = field(default_factory=TaskConfig)
     timesteps: Literal["uniform", "logit_normal"] = "logit_normal"
+    loss: Literal["mse", "variational"] = "mse"
     motion_sub_loss: float = 0.0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     ema_decay: float = 0.0

@@ -23,6 +23,7 @@ from easyanimate_dit.conditioning import MetaSize
 from easyanimate_dit.training.loss import compute_loss, draw_timesteps, make_target
 from easyanimate_dit.training.sample import CaptionEncoder, SampleEncoder, Samples
 from easyanimate_dit.training.trained_part import choose_part
+from easyanimate_dit.training.variational import read_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,6 +161,7 @@ class DenoisingTask:
         self._parts = pipeline.parts
         self._captions = CaptionEncoder(pipeline)
         self._scheduler: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
+        self._schedule = read_schedule(pipeline.scheduler.config) if config.loss == "variational" else None
 
     def compute(self, transformer: Any, samples: Samples, step: int, *, rank: int, num_ranks: int) -> Tensor:
         """The loss of a process' part of a batch; noise and timesteps are a function of the seed and the step."""
@@ -174,6 +176,8 @@ class DenoisingTask:
         prediction = transformer(
             noisy, timesteps.to(latents.dtype), **conditions, **tables, **samples.given, return_dict=False
         )[0]
+        if self._schedule is not None:
+            return self._schedule.compute_loss(prediction, latents=latents, noise=noise, index=timesteps).total.mean()
         target = make_target(self._scheduler, latents, noise, timesteps)
         return compute_loss(prediction, target, motion_sub_loss=self._config.motion_sub_loss)
 

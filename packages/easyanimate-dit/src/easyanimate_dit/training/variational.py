@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from easyanimate_core.errors import RequestError
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jaxtyping import Float, Int
 
 _SNR_STEP = 249
@@ -41,6 +44,23 @@ class VariationalLoss:
     def total(self) -> Float[Tensor, " B"]:
         """Their sum."""
         return self.mse + self.bound
+
+
+def read_schedule(config: Mapping[str, Any]) -> NoiseSchedule:
+    """The schedule of a sampler's configuration.
+
+    Raises:
+        RequestError: The model does not predict noise on a linear schedule.
+    """
+    if config.get("prediction_type", "epsilon") != "epsilon" or config.get("beta_schedule") != "linear":
+        raise RequestError(
+            "The variational loss does not fit this model's schedule.",
+            received=f"{config.get('prediction_type')}, {config.get('beta_schedule')}",
+            expected="prediction_type epsilon, beta_schedule linear: the released V1 to V3",
+            fix="use loss: mse",
+        )
+    steps = config["num_train_timesteps"]
+    return NoiseSchedule(steps, beta_start=config["beta_start"], beta_end=config["beta_end"], num_train_timesteps=steps)
 
 
 class NoiseSchedule:
@@ -76,7 +96,7 @@ class NoiseSchedule:
         self, latents: Float[Tensor, "B C t h w"], noise: Float[Tensor, "B C t h w"], index: Int[Tensor, " B"]
     ) -> Float[Tensor, "B C t h w"]:
         """Noisy latents at step `index` of this schedule."""
-        kept = self._alpha_bar[index]
+        kept = self._alpha_bar[index.cpu()]
         return _at(kept.sqrt(), latents) * latents + _at((1 - kept).sqrt(), latents) * noise
 
     def compute_loss(
@@ -97,12 +117,13 @@ class NoiseSchedule:
             index: Steps of this schedule.
             snr: Judge the early steps by the clean latents instead of the noise.
         """
+        index = index.cpu()  # as the schedule is
         predicted, place = output.float().chunk(2, dim=1)
         noisy = self.add_noise(latents, noise, index)
         mse = (noise - predicted).square().flatten(1).mean(1)
         if snr:
             clean_mse = (latents - self._find_clean(noisy, predicted, index)).square().flatten(1).mean(1)
-            mse = torch.where(index > _SNR_STEP, mse, clean_mse)
+            mse = torch.where((index > _SNR_STEP).to(mse.device), mse, clean_mse)
         return VariationalLoss(mse, self._compute_bound(predicted.detach(), place, latents, noisy, index))
 
     def _find_clean(self, noisy: Tensor, predicted: Tensor, index: Tensor) -> Tensor:
@@ -128,7 +149,7 @@ class NoiseSchedule:
         mean = self._find_mean(self._find_clean(noisy, predicted, index), noisy, index)
         divergence = _diverge(true_mean, low, mean, log_variance)
         likelihood = -_log_likelihood(latents, mean, log_variance / 2)
-        first = (index == 0).view(-1, *[1] * (noisy.ndim - 1))
+        first = (index == 0).to(noisy.device).view(-1, *[1] * (noisy.ndim - 1))
         nats = torch.where(first, likelihood, divergence).flatten(1).mean(1)
         return nats / math.log(2.0)
 
