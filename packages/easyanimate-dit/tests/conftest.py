@@ -10,9 +10,11 @@ from jaxtyping import install_import_hook
 from safetensors import safe_open
 
 # Every shape annotation of the transformer is checked while the tests run.
-_CHECKED = ("hunyuan", "hunyuan_block", "attention", "embedding", "normalization", "rotary")
+_CHECKED = ("hunyuan", "hunyuan_block", "attention", "embedding", "normalization", "rotary", "motion_module")
+_CHECKED += ("pixart", "pixart_block", "pixart_attention", "pixart_embedding")
 with install_import_hook([f"easyanimate_dit.{name}" for name in _CHECKED], "beartype.beartype"):
     from easyanimate_dit.hunyuan import HunyuanTransformer3DModel
+    from easyanimate_dit.pixart import Transformer3DModel
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -43,7 +45,8 @@ def load_golden(name: str) -> GoldenCase:
     weights_file = metadata.get("weights_file")
     source = tensors if weights_file is None else _read(GOLDEN / weights_file)[1]
     inputs = _strip(tensors, "inputs/")
-    inputs["image_rotary_emb"] = inputs.pop("image_rotary_emb_cos"), inputs.pop("image_rotary_emb_sin")
+    if "image_rotary_emb_cos" in inputs:
+        inputs["image_rotary_emb"] = inputs.pop("image_rotary_emb_cos"), inputs.pop("image_rotary_emb_sin")
     return GoldenCase(metadata, _strip(source, "weights/"), inputs, _strip(tensors, "outputs/"))
 
 
@@ -66,6 +69,19 @@ def golden():
     def get(name: str) -> tuple[GoldenCase, HunyuanTransformer3DModel]:
         case = load_golden(name)
         return case, build_golden_model(case)
+
+    return get
+
+
+@pytest.fixture
+def golden_pixart():
+    """The same for the transformer of V1 to V3."""
+
+    def get(name: str) -> tuple[GoldenCase, Transformer3DModel]:
+        case = load_golden(name)
+        model = Transformer3DModel.from_config(case.config).eval()
+        model.load_state_dict(case.weights, strict=True)
+        return case, model
 
     return get
 

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from easyanimate_core import LoadOptions, VideoRequest
+from easyanimate_core import LoadOptions, LoraFile, VideoRequest
 from easyanimate_core.config import read_config
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.spec import Defaults, TrainedRange
@@ -20,6 +20,7 @@ from easyanimate_dit.training.config import DitTrainingConfig
 from easyanimate_vae.training.config import VaeTrainingConfig
 
 MIB = 2**20
+LORAS = WEIGHTS.parent / "loras"
 
 COMBINATIONS = [
     Combination("circle", "red", "right"),
@@ -88,3 +89,18 @@ def test_seeds_repeat_and_differ(load, key):
     first, again, other = (load(key)(make_request(key, prompt, seed=seed, num_inference_steps=4)) for seed in (1, 1, 2))
     assert np.array_equal(first.frames, again.frames)
     assert not np.array_equal(first.frames, other.frames)
+
+
+def test_the_lora_changes_the_style_and_both_formats_give_the_same_clip():
+    prompt = canonical_caption(Combination("square", "yellow", "right"))
+    options = [(), *((LoraFile(LORAS / f"v3_outlined{end}.safetensors"),) for end in ("", "_peft"))]
+    plain, original, peft = (
+        load_plugins()
+        .model("v3")
+        .load(LoadOptions(weights=WEIGHTS / "v3", device="cpu", loras=loras))(make_request("v3", prompt, seed=3))
+        for loras in options
+    )
+    assert np.array_equal(original.frames, peft.frames)
+    # The middle of the square is dark where only its outline is drawn.
+    lit = [(clip.frames[8].max(axis=-1) > 128).mean() for clip in (plain, original)]
+    assert lit[1] < 0.8 * lit[0]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
 from diffusers.models._modeling_parallel import ContextParallelInput, ContextParallelOutput
@@ -41,5 +42,5 @@ def load_caption_rules() -> Callable[[str], str]:
     """One pass of the caption cleaning of diffusers' PixArt pipeline."""
     from diffusers.pipelines.pixart_alpha.pipeline_pixart_alpha import PixArtAlphaPipeline
 
-    # The method uses constants of the class only.
-    return partial(PixArtAlphaPipeline._clean_caption, PixArtAlphaPipeline)  # noqa: SLF001
+    pipeline_class: Any = PixArtAlphaPipeline  # the method uses constants of the class only
+    return partial(pipeline_class._clean_caption, pipeline_class)  # noqa: SLF001

@@ -4,7 +4,7 @@ Axes: B batch, F latent frames, P tokens of a frame in R rows and K columns, C i
 """
 
 import math
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from easyanimate_core.errors import EasyAnimateError
@@ -43,6 +43,7 @@ class FrameTable(nn.Module):
         return tokens + self.pe[0, :num_frames, None].to(tokens.dtype)
 
 
+@runtime_checkable
 class Grouping(Protocol):
     """Which tokens of a clip attend to one another."""
 

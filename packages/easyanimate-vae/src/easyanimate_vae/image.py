@@ -24,7 +24,8 @@ class FrameAutoencoder(AutoencoderKL):
         self, x: Float[Tensor, "B C T H W"], return_dict: bool = True
     ) -> AutoencoderKLOutput | tuple[DiagonalGaussianDistribution]:
         """The latent distribution [B, 4, T, h, w] of a clip."""
-        moments = [super(FrameAutoencoder, self).encode(part).latent_dist.parameters for part in _split(x)]
+        images: Any = super()
+        moments = [images.encode(part).latent_dist.parameters for part in _split(x)]
         posterior = DiagonalGaussianDistribution(_join(moments, x.shape[0]))
         return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)
 
@@ -38,10 +39,9 @@ class FrameAutoencoder(AutoencoderKL):
 
     def decode_chunks(self, z: Float[Tensor, "B C T h w"]) -> Iterator[Float[Tensor, "B 3 part H W"]]:
         """The clip in pieces of a few frames, in order."""
-        for part in z.split(_SLICE, dim=2):
-            frames = part.transpose(1, 2).flatten(0, 1)
-            decoded = super().decode(frames).sample
-            yield decoded.unflatten(0, (z.shape[0], -1)).transpose(1, 2)
+        images: Any = super()
+        for part in _split(z):
+            yield images.decode(part).sample.unflatten(0, (z.shape[0], -1)).transpose(1, 2)
 
 
 def _split(x: Float[Tensor, "B C T H W"]) -> Iterator[Float[Tensor, "frames C H W"]]:

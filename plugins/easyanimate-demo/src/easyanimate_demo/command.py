@@ -64,6 +64,8 @@ def train_demo(
     weights = out / "weights"
     pack(version, start, dit, weights)
     typer.echo(str(weights))
+    if version.lora_recipe:
+        typer.echo(str(_train(commands, "lora", version.lora_recipe, out / "lora", weights=weights)))
 
 
 def _train(commands: Plugins, trainer: str, recipe: str, out: Path, *, weights: Path | None = None) -> Path:

@@ -49,6 +49,7 @@ class DemoVersion:
         guidance_scale: Of requests.
         index: Classes of further parts in `model_index.json`.
         motion_file: Whether the motion module is a file of its own.
+        lora_recipe: Recipe of a LoRA for the finished weights.
     """
 
     write_base: Callable[[Path], None]
@@ -59,8 +60,9 @@ class DemoVersion:
     transformer: dict[str, Any]
     num_frames: int
     guidance_scale: float
-    index: dict[str, list[str]] = field(default_factory=dict)
+    index: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     motion_file: bool = False
+    lora_recipe: str | None = None
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -120,6 +122,7 @@ VERSIONS: dict[str, DemoVersion] = {
         num_frames=16,
         guidance_scale=1.2,
         index={"image_encoder": ["transformers", "CLIPVisionModelWithProjection"]},
+        lora_recipe="v3_lora",
     ),
     "v4": DemoVersion(
         write_base=write_v4_base,
