@@ -4,7 +4,7 @@ Axes: B batch, L latent channels, F latent frames, H and W latent rows and colum
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -84,7 +84,7 @@ class TimeSizeEmbedding(nn.Module):
         return torch.cat([sides, ratio], dim=1)
 
     def forward(
-        self, timestep: Float[Tensor, " B"], size: Float[Tensor, "B C"] | None, dtype: torch.dtype
+        self, timestep: Float[Tensor, " B"] | Int[Tensor, " B"], size: Float[Tensor, "B C"] | None, dtype: torch.dtype
     ) -> Float[Tensor, "B C"]:
         """Embed the timesteps, and add the result of `embed_size`."""
         embedded = self.timestep_embedder(embed_numbers(timestep).to(dtype))
@@ -100,7 +100,7 @@ class AdaLayerNormSingle(nn.Module):
         self.linear = nn.Linear(dim, 6 * dim)
 
     def forward(
-        self, timestep: Float[Tensor, " B"], size: Float[Tensor, "B C"] | None, dtype: torch.dtype
+        self, timestep: Float[Tensor, " B"] | Int[Tensor, " B"], size: Float[Tensor, "B C"] | None, dtype: torch.dtype
     ) -> tuple[Float[Tensor, "B 6 C"], Float[Tensor, "B C"]]:
         """Shift, scale and gate of the attention, the same of the feed-forward; and the embedding itself."""
         embedded = self.emb(timestep, size, dtype)
