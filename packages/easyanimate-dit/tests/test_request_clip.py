@@ -22,7 +22,7 @@ def make_request(**changes):
 
 
 def test_one_start_image_stands_for_three_frames():
-    clip = clip_from_images([picture(50)], None, PIXELS)
+    clip = clip_from_images([picture(50)], None, PIXELS, image_frames=3)
     assert kept(clip) == [True] * 3 + [False] * 5
     assert clip.video.shape == (8, 32, 48, 3)
     assert (clip.video == 50).all()
@@ -31,30 +31,35 @@ def test_one_start_image_stands_for_three_frames():
 
 
 def test_an_end_image_stands_for_the_last_three():
-    clip = clip_from_images([picture(50)], picture(90), PIXELS)
+    clip = clip_from_images([picture(50)], picture(90), PIXELS, image_frames=3)
     assert kept(clip) == [True] * 3 + [False] * 2 + [True] * 3
     assert clip.video[:, 0, 0, 0].tolist() == [50] * 5 + [90] * 3
 
 
+def test_images_may_stand_for_one_frame():
+    clip = clip_from_images([picture(50)], picture(90), PIXELS, image_frames=1)
+    assert kept(clip) == [True] + [False] * 6 + [True]
+
+
 def test_several_start_images_are_the_first_frames_and_the_first_fills():
-    clip = clip_from_images([picture(50), picture(60)], None, PIXELS)
+    clip = clip_from_images([picture(50), picture(60)], None, PIXELS, image_frames=3)
     assert kept(clip) == [True] * 2 + [False] * 6
     assert clip.video[:, 0, 0, 0].tolist() == [50, 60] + [50] * 6
 
 
 def test_an_image_of_one_frame_keeps_it():
-    clip = clip_from_images([picture(50)], None, PixelShape(1, 32, 48))
+    clip = clip_from_images([picture(50)], None, PixelShape(1, 32, 48), image_frames=3)
     assert kept(clip) == [True]
 
 
 def test_pictures_are_resized():
-    clip = clip_from_images([picture(50, 10, 11)], picture(70, 99, 40), PIXELS)
+    clip = clip_from_images([picture(50, 10, 11)], picture(70, 99, 40), PIXELS, image_frames=3)
     assert clip.video.shape == (8, 32, 48, 3)
 
 
 def test_more_images_than_frames_are_refused():
     with pytest.raises(RequestError, match="more start images"):
-        clip_from_images([picture(1)] * 9, None, PIXELS)
+        clip_from_images([picture(1)] * 9, None, PIXELS, image_frames=3)
 
 
 def test_a_video_without_a_mask_is_generated_anew():

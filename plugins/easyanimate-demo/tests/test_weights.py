@@ -16,7 +16,7 @@ from easyanimate_data.shapes import render_clip
 from easyanimate_demo.command import RECIPES
 from easyanimate_demo.plugin import WEIGHTS
 from easyanimate_demo.version import VERSIONS
-from easyanimate_dit.training.config import DitTrainingConfig
+from easyanimate_dit.training.config import DitTrainingConfig, LoraTrainingConfig
 from easyanimate_vae.training.config import VaeTrainingConfig
 
 MIB = 2**20
@@ -44,7 +44,8 @@ def make_request(key, prompt, **changes):
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_recipes_are_valid_settings(recipe):
-    kind = DitTrainingConfig if recipe.stem.endswith("_dit") else VaeTrainingConfig
+    kinds = {"dit": DitTrainingConfig, "lora": LoraTrainingConfig}
+    kind = kinds.get(recipe.stem.split("_")[1], VaeTrainingConfig)
     assert read_config(kind, recipe).max_steps > 0
 
 
