@@ -31,6 +31,12 @@ def test_files_that_are_missing_or_cut(tmp_path):
         check_part_file(tmp_path)
 
 
+def test_a_lora_file_is_sent_where_it_belongs(tmp_path):
+    path = write(tmp_path / "style.safetensors", "lora_unet__blocks_0.lora_down.weight")
+    with pytest.raises(WeightsError, match=r"LoRA file(?s:.*)--lora"):
+        check_part_file(path)
+
+
 def test_a_version_with_motion_modules_of_its_own(tmp_path):
     path = write(tmp_path / "a.safetensors", "x")
     options = LoadOptions(transformer=path)

@@ -18,7 +18,7 @@ MOTION_MARK = "temporal"
 
 
 def check_part_file(path: Path) -> None:
-    """Raise `WeightsError` unless `path` is a whole weights file."""
+    """Raise `WeightsError` unless `path` is a whole weights file, and no LoRA."""
     if not path.is_file():
         raise WeightsError(
             f"There is no weights file {path}",
@@ -26,6 +26,8 @@ def check_part_file(path: Path) -> None:
             expected="a .safetensors or PyTorch file",
         )
     check_file(path)
+    if path.suffix == ".safetensors" and any(".lora_" in name for name in read_header(path)):
+        raise WeightsError(f"This is a LoRA file: {path}", expected="weights of a transformer", fix=f"--lora {path}")
 
 
 def holds_motion(paths: Iterable[Path]) -> bool:
