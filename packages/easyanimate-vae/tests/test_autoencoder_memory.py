@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+import itertools
 from pathlib import Path
 
 import psutil
@@ -58,8 +59,10 @@ def test_a_second_run_takes_no_more_memory(build_random):
         gc.collect()
         return process.memory_info().rss
 
-    first = resident_after(2)
-    assert resident_after(4) - first < 4e6  # the frames that are remembered of one clip are 2 MB
+    # What a run keeps, it keeps every time; what the allocator keeps for later comes once, at any time.
+    resident = [resident_after(4) for _ in range(4)]
+    growth = min(later - earlier for earlier, later in itertools.pairwise(resident))
+    assert growth < 4e6  # the frames that are remembered of one clip are 2 MB
 
 
 @pytest.mark.usefixtures("no_grad")

@@ -1,6 +1,7 @@
 """Requests to clips: every task, sampler and option that `ea run` offers."""
 
 import gc
+import itertools
 
 import numpy as np
 import psutil
@@ -161,11 +162,11 @@ def test_more_runs_take_no_more_memory(pipeline, make_request, picture):
         return num_tensors, psutil.Process().memory_info().rss
 
     request = make_request(start_images=(picture(),))
-    pipeline(request)
-    pipeline(request)
-    num_tensors, resident = measure()
-    pipeline(request)
-    pipeline(request)
-    later_tensors, later_resident = measure()
-    assert later_tensors == num_tensors
-    assert later_resident - resident < 8_000_000
+    measured = []
+    for _ in range(4):
+        pipeline(request)
+        pipeline(request)
+        measured.append(measure())
+    assert len({num_tensors for num_tensors, _ in measured}) == 1
+    # What a run keeps, it keeps every time; what the allocator keeps for later comes once, at any time.
+    assert min(later - earlier for (_, earlier), (_, later) in itertools.pairwise(measured)) < 8_000_000
