@@ -1,6 +1,16 @@
-"""Which tests run: slow ones only with `--run-slow`, those for a GPU only where there is one."""
+"""Which tests run (slow ones only with `--run-slow`, those for a GPU only where there is one), and with which seed."""
+
+import sys
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_every_time() -> None:
+    """Seed PyTorch, so that a test that fails fails again."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(0)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

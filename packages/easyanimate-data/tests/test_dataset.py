@@ -6,7 +6,7 @@ from easyanimate_core import MediaError, Video
 from easyanimate_core.interfaces import CaptionedClips
 from easyanimate_core.video import write_image, write_video
 from easyanimate_data.dataset import JsonClips, cover
-from easyanimate_data.shapes import COMBINATIONS, render_clip
+from easyanimate_data.shapes.clip import COMBINATIONS, render_clip
 
 
 @pytest.fixture

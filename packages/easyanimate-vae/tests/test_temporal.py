@@ -5,6 +5,7 @@ import torch
 from easyanimate_vae.temporal import Cached, Causal, Symmetric, double_frames
 from torch import nn
 from torch.nn import functional
+from torch.testing import assert_close
 
 
 @pytest.fixture(params=[True, False], ids=["training", "inference"])
@@ -42,9 +43,10 @@ def test_padding_per_mode(silu):
     y = functional.silu(x) if silu else x
     conv = nn.Identity()
     copies = torch.cat([y[:, :, :1], y[:, :, :1], y], dim=2)
-    assert torch.equal(Causal().pad(conv, x.clone(), silu=silu), copies)
-    assert torch.equal(Cached().pad(conv, x.clone(), silu=silu), copies)
-    assert torch.equal(Symmetric().pad(conv, x.clone(), silu=silu), y)
+    # SiLU differs in the last bit with where a tensor begins in memory.
+    assert_close(Causal().pad(conv, x.clone(), silu=silu), copies)
+    assert_close(Cached().pad(conv, x.clone(), silu=silu), copies)
+    assert_close(Symmetric().pad(conv, x.clone(), silu=silu), y)
 
 
 @pytest.mark.usefixtures("grad")

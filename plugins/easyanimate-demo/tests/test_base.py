@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from easyanimate_data.caption import all_captions
+from easyanimate_data.shapes.caption import all_captions
 from easyanimate_demo.base import TEXT_LENGTH, write_v3_base, write_v4_base
 from transformers import BertTokenizer, T5EncoderModel, T5Tokenizer
 

@@ -9,10 +9,10 @@ from easyanimate_core.config import read_config
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.spec import Defaults, TrainedRange
 from easyanimate_core.weights import read_defaults, read_trained
-from easyanimate_data.caption import Combination, canonical_caption
-from easyanimate_data.evaluation import measure_psnr
-from easyanimate_data.judge import judge_clip
-from easyanimate_data.shapes import render_clip
+from easyanimate_data.shapes.caption import Combination, canonical_caption
+from easyanimate_data.shapes.clip import render_clip
+from easyanimate_data.shapes.evaluation import measure_psnr
+from easyanimate_data.shapes.judge import judge_clip
 from easyanimate_demo.command import RECIPES
 from easyanimate_demo.plugin import WEIGHTS
 from easyanimate_demo.version import VERSIONS

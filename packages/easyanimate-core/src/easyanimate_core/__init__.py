@@ -2,6 +2,7 @@
 
 from easyanimate_core.errors import EasyAnimateError, MediaError, PluginError, RequestError, WeightsError
 from easyanimate_core.hookspecs import hookimpl
+from easyanimate_core.preparation import CaptionerSpec, FilterSpec, FrameChoice
 from easyanimate_core.shapes import LatentShape, PixelShape, ShapeRule
 from easyanimate_core.spec import (
     CommandSpec,
@@ -20,10 +21,13 @@ from easyanimate_core.spec import (
 )
 
 __all__ = [
+    "CaptionerSpec",
     "CommandSpec",
     "DatasetSpec",
     "Defaults",
     "EasyAnimateError",
+    "FilterSpec",
+    "FrameChoice",
     "LatentShape",
     "LoadOptions",
     "LoraFile",

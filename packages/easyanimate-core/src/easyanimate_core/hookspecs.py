@@ -13,6 +13,7 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from easyanimate_core.preparation import CaptionerSpec, FilterSpec
     from easyanimate_core.spec import CommandSpec, DatasetSpec, ModelSpec, SchedulerSpec, WeightsSource
 
 PROJECT = "easyanimate"
@@ -43,3 +44,13 @@ def ea_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
 @hookspec
 def ea_commands() -> Iterable[CommandSpec]:  # type: ignore[empty-body]
     """Commands of `ea`: `yield CommandSpec(group="data", name="count", summary="...", load=load_count)`."""
+
+
+@hookspec
+def ea_filters() -> Iterable[FilterSpec]:  # type: ignore[empty-body]
+    """Scores of clips for `ea data prepare`: `yield FilterSpec(key="light", summary="...", load=load, minimum=0.1)`."""
+
+
+@hookspec
+def ea_captioners() -> Iterable[CaptionerSpec]:  # type: ignore[empty-body]
+    """Models that write captions: `yield CaptionerSpec(key="mine", summary="...", load=load)`."""

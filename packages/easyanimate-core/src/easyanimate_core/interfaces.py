@@ -114,3 +114,17 @@ class CaptionedClips(VideoDataset, Protocol):
     """A dataset whose captions are known without reading frames, so that text can be encoded once."""
 
     captions: Sequence[str]
+
+
+@runtime_checkable
+class Captioner(Protocol):
+    """Writes text about clips; with no frames it only goes by the instruction, which is how captions are rewritten."""
+
+    def __call__(self, instructions: Sequence[str], clips: Sequence[Any]) -> list[str]:
+        """Answer each instruction.
+
+        Args:
+            instructions: What to write, one per clip.
+            clips: Frames uint8 [T, H, W, 3] per instruction, or None where there are none.
+        """
+        ...

@@ -13,6 +13,7 @@ import pluggy
 from easyanimate_core import hookspecs
 from easyanimate_core.errors import PluginError, near_misses
 from easyanimate_core.hookspecs import PROJECT
+from easyanimate_core.preparation import CaptionerSpec, FilterSpec
 from easyanimate_core.spec import CommandSpec, DatasetSpec, ModelSpec, SchedulerSpec, WeightsSource
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ FIRST_PARTY: Mapping[str, str] = {
 }
 """Where the known keys of this project come from, so that a missing one can be named."""
 
-Spec = ModelSpec | WeightsSource | SchedulerSpec | DatasetSpec | CommandSpec
-SpecT = TypeVar("SpecT", ModelSpec, WeightsSource, SchedulerSpec, DatasetSpec, CommandSpec)
+Spec = ModelSpec | WeightsSource | SchedulerSpec | DatasetSpec | CommandSpec | FilterSpec | CaptionerSpec
+SpecT = TypeVar("SpecT", ModelSpec, WeightsSource, SchedulerSpec, DatasetSpec, CommandSpec, FilterSpec, CaptionerSpec)
 
 _HOOKS: Mapping[str, tuple[str, type[Spec], Callable[[Any], str]]] = {
     "ea_models": ("model", ModelSpec, lambda spec: spec.key),
@@ -42,6 +43,8 @@ _HOOKS: Mapping[str, tuple[str, type[Spec], Callable[[Any], str]]] = {
     "ea_schedulers": ("sampler", SchedulerSpec, lambda spec: spec.name),
     "ea_datasets": ("dataset", DatasetSpec, lambda spec: spec.key),
     "ea_commands": ("command", CommandSpec, lambda spec: f"{spec.group} {spec.name}"),
+    "ea_filters": ("filter", FilterSpec, lambda spec: spec.key),
+    "ea_captioners": ("captioner", CaptionerSpec, lambda spec: spec.key),
 }
 
 
@@ -158,6 +161,22 @@ class Plugins:
     def command(self, group: str, name: str) -> CommandSpec:
         """The command `ea GROUP NAME`; `PluginError` when there is none, or more than one."""
         return self._get("command", f"{group} {name}", self.commands())
+
+    def filters(self) -> dict[str, FilterSpec]:
+        """All scores of clips by key."""
+        return self._by_key("filter", FilterSpec)
+
+    def filter(self, key: str) -> FilterSpec:
+        """The filter with exactly this key; `PluginError` when there is none, or more than one."""
+        return self._get("filter", key, self.filters())
+
+    def captioners(self) -> dict[str, CaptionerSpec]:
+        """All models that write captions, by key."""
+        return self._by_key("captioner", CaptionerSpec)
+
+    def captioner(self, key: str) -> CaptionerSpec:
+        """The captioner with exactly this key; `PluginError` when there is none, or more than one."""
+        return self._get("captioner", key, self.captioners())
 
     def _register(self, manager: pluggy.PluginManager, entry: EntryPoint) -> bool:
         try:

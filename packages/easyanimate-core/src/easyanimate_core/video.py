@@ -54,14 +54,27 @@ def read_video(path: Path, *, reader: Literal["pyav", "decord"] = "pyav", max_fr
     """
     if max_frames is not None and max_frames < 1:
         raise MediaError("At least one frame must be read.", received=max_frames, expected="1 or more, or None")
-    with _reading(path), _open(path) as container:
-        stream = container.streams.video[0] if container.streams.video else None
-        if stream is None:
-            raise MediaError("The file has no video.", received=path)
+    with open_video(path) as container:
+        stream = container.streams.video[0]
         if reader == "decord":
-            _check_decord(container, stream, path)
+            check_decord(container, stream, path)
             return _read_decord(path, max_frames)
         return _read_pyav(container, stream, path, max_frames)
+
+
+@contextmanager
+def open_video(path: Path) -> Generator[InputContainer]:
+    """Open a file that has a video stream, for reading with PyAV.
+
+    Raises:
+        MediaError: When the file is missing, cannot be decoded (in the body, too) or has no video.
+    """
+    import av
+
+    with _reading(path), av.open(str(path)) as container:
+        if not container.streams.video:
+            raise MediaError("The file has no video.", received=path)
+        yield container
 
 
 def write_video(path: Path, video: Video, *, manifest: Mapping[str, Any] | None = None, crf: int = 16) -> Path:
@@ -141,7 +154,7 @@ def read_embedded(path: Path) -> dict[str, Any] | None:
     """
     text: object = None
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        with _reading(path), _open(path) as container:
+        with open_video(path) as container:
             text = container.metadata.get("comment")
     else:
         from PIL import Image
@@ -164,7 +177,7 @@ def _read_pyav(container: InputContainer, stream: VideoStream, path: Path, max_f
     times: list[float] = []
     for frame in container.decode(stream):
         times.append(len(times) / fps if frame.pts is None else frame.time)
-        frames.append(_upright(frame))
+        frames.append(upright(frame))
         if max_frames is not None and len(frames) >= max_frames and (times[-1] - times[0]) * fps >= max_frames - 1.5:
             break
     if not frames:
@@ -195,7 +208,7 @@ def constant_rate(times: Sequence[float], fps: float) -> list[int]:
     return [int(count) - 1 for count in np.searchsorted(stamps, middles)]
 
 
-def _upright(frame: VideoFrame) -> Pixels:
+def upright(frame: VideoFrame) -> Pixels:
     """Pixels of a frame, turned by its rotation tag (degrees counterclockwise)."""
     import numpy as np
 
@@ -204,7 +217,8 @@ def _upright(frame: VideoFrame) -> Pixels:
     return cast("Pixels", np.ascontiguousarray(np.rot90(pixels, quarters)) if quarters else pixels)
 
 
-def _check_decord(container: InputContainer, stream: VideoStream, path: Path) -> None:
+def check_decord(container: InputContainer, stream: VideoStream, path: Path) -> None:
+    """Refuse what decord reads wrongly without saying so."""
     codec = stream.codec_context.name
     if codec not in _DECORD_CODECS or "mpegts" in container.format.name:
         raise MediaError(
@@ -255,12 +269,6 @@ def _encode(path: Path, video: Video, metadata: Mapping[str, str], crf: int) -> 
             frame.pts, frame.time_base = index, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-
-
-def _open(path: Path) -> InputContainer:
-    import av
-
-    return av.open(str(path))
 
 
 @contextmanager

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from easyanimate_core.interfaces import Sample
 
-    from easyanimate_data.shapes import Frames
+    from easyanimate_data.frames import Frames
 
 KINDS = ("video", "image")
 SHOWN_MISTAKES = 20

@@ -38,7 +38,7 @@ def _load_json(path: Path, **options: Any) -> VideoDataset:
 def _load_shapes(path: Path | None = None, **options: Any) -> VideoDataset:
     from easyanimate_core import RequestError
 
-    from easyanimate_data.shapes import ShapesClips
+    from easyanimate_data.shapes.clip import ShapesClips
 
     if path is not None:
         raise RequestError("Shapes clips are generated, not read.", received=path, expected="no path, but a count")
@@ -46,12 +46,12 @@ def _load_shapes(path: Path | None = None, **options: Any) -> VideoDataset:
 
 
 def _load_data_shapes() -> Callable[..., None]:
-    from easyanimate_data.command import generate_shapes
+    from easyanimate_data.shapes.command import generate_shapes
 
     return generate_shapes
 
 
 def _load_eval_shapes() -> Callable[..., None]:
-    from easyanimate_data.command import evaluate_shapes
+    from easyanimate_data.shapes.command import evaluate_shapes
 
     return evaluate_shapes

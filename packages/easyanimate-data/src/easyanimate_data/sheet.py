@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from easyanimate_data.shapes import Frames
+    from easyanimate_data.frames import Frames
 
 GROUND = (24, 24, 28)
 LINE = (90, 90, 100)

@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING
 
 import sentencepiece
-from easyanimate_data.caption import VOCABULARY_EN, VOCABULARY_ZH, all_captions
+from easyanimate_data.shapes.caption import VOCABULARY_EN, VOCABULARY_ZH, all_captions
 from transformers import (
     BertConfig,
     BertModel,

@@ -105,7 +105,7 @@ def write_start(folder: Path, version: DemoVersion, vae: Path) -> None:
 def measure_deviation(version: DemoVersion, vae: Path) -> float:
     """Standard deviation of the latents of shapes clips; its inverse is the scaling factor."""
     import torch
-    from easyanimate_data.shapes import ShapesClips
+    from easyanimate_data.shapes.clip import ShapesClips
 
     model = version.vae_class.from_pretrained(vae).eval()
     clips = ShapesClips(LATENT_CLIPS, seed=2, num_frames=version.num_frames)

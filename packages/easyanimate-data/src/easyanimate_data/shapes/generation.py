@@ -11,8 +11,8 @@ from easyanimate_core.errors import MediaError
 from easyanimate_core.spec import Video
 from easyanimate_core.video import write_video
 
-from easyanimate_data.caption import LANGUAGES, Language
-from easyanimate_data.shapes import ShapesClips, Style
+from easyanimate_data.shapes.caption import LANGUAGES, Language
+from easyanimate_data.shapes.clip import ShapesClips, Style
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,9 +4,9 @@ import pytest
 from easyanimate_core import MediaError
 from easyanimate_core.video import read_video
 from easyanimate_data.dataset import JsonClips
-from easyanimate_data.generation import DATASET_NAME, SETTINGS_NAME, ShapesSettings, write_shapes
-from easyanimate_data.judge import judge_clip
-from easyanimate_data.shapes import ShapesClips
+from easyanimate_data.shapes.clip import ShapesClips
+from easyanimate_data.shapes.generation import DATASET_NAME, SETTINGS_NAME, ShapesSettings, write_shapes
+from easyanimate_data.shapes.judge import judge_clip
 
 SETTINGS = ShapesSettings(count=3, seed=4)
 

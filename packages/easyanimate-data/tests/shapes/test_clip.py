@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from easyanimate_core import RequestError
 from easyanimate_core.interfaces import CaptionedClips, VideoDataset
-from easyanimate_data.caption import VOCABULARY_EN, Combination
-from easyanimate_data.shapes import (
+from easyanimate_data.shapes.caption import VOCABULARY_EN, Combination
+from easyanimate_data.shapes.clip import (
     COMBINATIONS,
     HELD_OUT,
     OUTLINE_WIDTH,

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 from easyanimate_core import Defaults, Video
-from easyanimate_data.caption import canonical_caption
-from easyanimate_data.evaluation import (
+from easyanimate_data.shapes.caption import canonical_caption
+from easyanimate_data.shapes.clip import COMBINATIONS, HELD_OUT, render_clip
+from easyanimate_data.shapes.evaluation import (
     ShapesTask,
     describe_misses,
     format_table,
@@ -11,7 +12,6 @@ from easyanimate_data.evaluation import (
     run_trials,
     summarise,
 )
-from easyanimate_data.shapes import COMBINATIONS, HELD_OUT, render_clip
 
 DEFAULTS = Defaults(height=64, width=64, num_frames=8, fps=8, num_inference_steps=3, guidance_scale=2.0)
 BY_CAPTION = {canonical_caption(one, language): one for one in COMBINATIONS for language in ("en", "zh")}

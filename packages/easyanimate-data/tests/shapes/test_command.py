@@ -9,9 +9,10 @@ import pytest
 import typer
 from easyanimate_core import Defaults, ModelSpec, Video, hookimpl
 from easyanimate_core.registry import load_plugins
-from easyanimate_data import command, plugin
-from easyanimate_data.caption import canonical_caption
-from easyanimate_data.shapes import COMBINATIONS, render_clip
+from easyanimate_data import plugin
+from easyanimate_data.shapes import command
+from easyanimate_data.shapes.caption import canonical_caption
+from easyanimate_data.shapes.clip import COMBINATIONS, render_clip
 from typer.testing import CliRunner
 
 BY_CAPTION = {canonical_caption(one, language): one for one in COMBINATIONS for language in ("en", "zh")}
@@ -122,6 +123,6 @@ def test_importing_the_plugin_is_light():
 
 
 def test_evaluation_needs_no_torch():
-    code = "import sys, easyanimate_data.command; print('torch' in sys.modules)"
+    code = "import sys, easyanimate_data.shapes.command; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout.strip() == "False"

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from easyanimate_data.caption import (
+from easyanimate_data.shapes.caption import (
     LANGUAGES,
     NAMES_ZH,
     VOCABULARY_EN,
@@ -9,7 +9,7 @@ from easyanimate_data.caption import (
     canonical_caption,
     describe,
 )
-from easyanimate_data.shapes import COMBINATIONS
+from easyanimate_data.shapes.clip import COMBINATIONS
 
 
 def test_canonical_captions():

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from easyanimate_data.caption import DIRECTIONS, Combination
-from easyanimate_data.shapes import COLOUR_VALUES, Floats, Frames, Style
+from easyanimate_data.shapes.caption import DIRECTIONS, Combination
+from easyanimate_data.shapes.clip import COLOUR_VALUES, Floats, Style
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from easyanimate_data.frames import Frames
 
 SHAPE_FEATURES = {
     "circle": (0.785, 0.6875, 0.98, 0.6875),

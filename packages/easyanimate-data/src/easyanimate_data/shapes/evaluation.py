@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from easyanimate_core.spec import VideoRequest
 
-from easyanimate_data.caption import Combination, Language, canonical_caption
-from easyanimate_data.judge import Verdict, judge_clip
-from easyanimate_data.shapes import COMBINATIONS, HELD_OUT, Frames, render_clip
+from easyanimate_data.shapes.caption import Combination, Language, canonical_caption
+from easyanimate_data.shapes.clip import COMBINATIONS, HELD_OUT, render_clip
+from easyanimate_data.shapes.judge import Verdict, judge_clip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from easyanimate_core.interfaces import VideoPipeline
     from easyanimate_core.spec import Defaults, Video
+
+    from easyanimate_data.frames import Frames
 
 
 class ShapesTask(StrEnum):

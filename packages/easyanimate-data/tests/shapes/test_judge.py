@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from easyanimate_data.caption import Combination
-from easyanimate_data.judge import judge_clip
-from easyanimate_data.shapes import COMBINATIONS, render_clip
+from easyanimate_data.shapes.caption import Combination
+from easyanimate_data.shapes.clip import COMBINATIONS, render_clip
+from easyanimate_data.shapes.judge import judge_clip
 
 
 def blur(clip, sigma):

@@ -16,14 +16,15 @@ import numpy as np
 from easyanimate_core.errors import RequestError
 from numpy.typing import NDArray
 
-from easyanimate_data.caption import COLOURS, DIRECTIONS, SHAPES, Combination, Language, describe
+from easyanimate_data.shapes.caption import COLOURS, DIRECTIONS, SHAPES, Combination, Language, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from easyanimate_core.interfaces import Sample
 
-Frames = NDArray[np.uint8]
+    from easyanimate_data.frames import Frames
+
 Floats = NDArray[np.float32]
 
 Style = Literal["filled", "outlined"]

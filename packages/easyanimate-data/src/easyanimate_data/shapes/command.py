@@ -15,8 +15,9 @@ from easyanimate_core.spec import LoadOptions
 from easyanimate_core.video import write_image
 from easyanimate_core.weights import read_defaults, resolve_weights
 
-from easyanimate_data.caption import LANGUAGES, canonical_caption
-from easyanimate_data.evaluation import (
+from easyanimate_data.shapes.caption import LANGUAGES, canonical_caption
+from easyanimate_data.shapes.clip import Style  # noqa: TC001 (typer reads the annotations)
+from easyanimate_data.shapes.evaluation import (
     Outcome,
     ShapesTask,
     describe_misses,
@@ -25,16 +26,15 @@ from easyanimate_data.evaluation import (
     run_trials,
     summarise,
 )
-from easyanimate_data.generation import ShapesSettings, write_shapes
-from easyanimate_data.shapes import Style  # noqa: TC001 (typer reads the annotations)
+from easyanimate_data.shapes.generation import ShapesSettings, write_shapes
 from easyanimate_data.sheet import contact_sheet
 
 if TYPE_CHECKING:
     from easyanimate_core.interfaces import VideoPipeline
     from easyanimate_core.spec import Defaults, Video
 
-    from easyanimate_data.caption import Language
-    from easyanimate_data.shapes import Frames
+    from easyanimate_data.frames import Frames
+    from easyanimate_data.shapes.caption import Language
 
 CaptionLanguage = Literal["en", "zh", "both"]
 

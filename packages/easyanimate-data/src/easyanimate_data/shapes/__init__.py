@@ -1,0 +1,1 @@
+"""Generated clips of moving shapes, and their judge: `ea data shapes`, `ea eval shapes`."""
