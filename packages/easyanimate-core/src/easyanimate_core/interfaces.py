@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from easyanimate_core.errors import MediaError
     from easyanimate_core.spec import Video, VideoRequest
 
 
@@ -120,11 +121,17 @@ class CaptionedClips(VideoDataset, Protocol):
 class Captioner(Protocol):
     """Writes text about clips; with no frames it only goes by the instruction, which is how captions are rewritten."""
 
-    def __call__(self, instructions: Sequence[str], clips: Sequence[Any]) -> list[str]:
+    def __call__(self, instructions: Sequence[str], clips: Sequence[Any]) -> list[str | MediaError]:
         """Answer each instruction.
 
         Args:
             instructions: What to write, one per clip.
             clips: Frames uint8 [T, H, W, 3] per instruction, or None where there are none.
+
+        Returns:
+            Per instruction the text, or an error, not raised, where this one alone failed; retries are over by then.
+
+        Raises:
+            EasyAnimateError: When no instruction could be answered: a model that reads no frames, a refused key.
         """
         ...

@@ -5,8 +5,11 @@ Axes: T frames, H height, W width, 3 red, green, blue; pixels are uint8.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from easyanimate_core.errors import MediaError
@@ -14,9 +17,10 @@ from easyanimate_core.video import check_decord, constant_rate, open_video, upri
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
+    from av import Packet, VideoFrame
     from av.container import InputContainer
     from easyanimate_core import FrameChoice
 
@@ -25,6 +29,12 @@ Reader = Literal["pyav", "decord"]
 
 MAX_RATE = 1000.0
 """Frames per second above which a file's own word on its rate is not believed."""
+
+JUMP_FRAMES = 12
+"""A seek costs about as much as decoding this many frames."""
+
+TRIED_KEYS = 3
+"""Key frames from which decoding is tried before it begins at the start of the file."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,9 @@ class Timeline:
         height: In pixels, upright.
         width: In pixels, upright.
         codec: Name of the codec, such as "h264".
+        timed: Whether the file says when its frames show; if not, they are found by counting from the first.
+        hidden: How many frames are stored that never show: a cut without encoding leaves some in front.
+        leading: Whether frames that show before a key frame are stored after it (an open group of pictures).
     """
 
     stamps: tuple[int, ...]
@@ -48,6 +61,9 @@ class Timeline:
     height: int
     width: int
     codec: str
+    timed: bool = True
+    hidden: int = 0
+    leading: bool = False
 
     def __len__(self) -> int:
         """Frames at the constant rate."""
@@ -58,19 +74,78 @@ class Timeline:
         """How long the video is."""
         return len(self) / self.fps
 
+    @cached_property
+    def key_places(self) -> tuple[int, ...]:
+        """Indices into `stamps` of the key frames."""
+        return tuple(self.order[tick] for tick in self.keys)
+
+    @cached_property
+    def places(self) -> dict[int | None, int]:
+        """Index into `stamps` by stamp."""
+        return {stamp: place for place, stamp in enumerate(self.stamps)}
+
 
 def read_timeline(path: Path) -> Timeline:
     """Read the times of all frames.
 
     Raises:
+        MediaError: When the file is missing, is no video, has no frames, or is shorter than its index says.
+    """
+    with open_video(path) as container:
+        stream = _find_stream(container, path)
+        first: VideoFrame | None = None
+        packets: list[_Stored] = []
+        for packet in container.demux(stream):
+            if first is None:
+                first = next(iter(_decode(packet)), None)
+            if packet.size:
+                packets.append(_describe(packet))
+        if first is None:
+            raise MediaError("The video has no frames.", received=path)
+        _refuse_truncated(container, packets, path)
+        timed = not ("avi" in container.format.name and stream.codec_context.name in ("h264", "hevc"))
+        shown, hidden = _sort_shown(packets, first, timed=timed)
+        stamps = [stamp for stamp, _ in shown]
+        unit = float(stream.time_base or 1)
+        fps = _rate(stream, stamps, unit)
+        order = constant_rate([stamp * unit for stamp in stamps], fps)
+        keyed = {index for index, (_, key) in enumerate(shown) if key}
+        keys = [tick for tick, index in enumerate(order) if index in keyed and (tick == 0 or order[tick - 1] != index)]
+        height, width = _upright_size(first)
+        return Timeline(
+            tuple(stamps),
+            tuple(order),
+            tuple(keys),
+            fps,
+            height,
+            width,
+            stream.codec_context.name,
+            timed=timed,
+            hidden=hidden,
+            leading=_has_leading(packets),
+        )
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Height and width in pixels, upright, from the first frame.
+
+    Raises:
         MediaError: When the file is missing, is no video or has no frames.
     """
     with open_video(path) as container:
-        return _read_timeline(container, path)
+        for packet in container.demux(_find_stream(container, path)):
+            for frame in _decode(packet):
+                return _upright_size(frame)
+    raise MediaError("The video has no frames.", received=path)
 
 
 def read_frames(
-    path: Path, indices: Sequence[int], *, timeline: Timeline | None = None, reader: Reader = "pyav"
+    path: Path,
+    indices: Sequence[int],
+    *,
+    timeline: Timeline | None = None,
+    reader: Reader = "pyav",
+    transform: Callable[[Frames], Frames] | None = None,
 ) -> Frames:
     """Read the frames at these places.
 
@@ -79,6 +154,7 @@ def read_frames(
         indices: Ticks of the constant rate, in any order, repeated or not.
         timeline: What `read_timeline` gave, when it is known already.
         reader: "pyav", or "decord" for H.264 and VP9 at a constant rate.
+        transform: Applied to each frame [H, W, 3] as soon as it is read; shrinking saves memory. All get one size.
 
     Returns:
         uint8 [T, H, W, 3], upright, in the order of `indices`.
@@ -86,18 +162,18 @@ def read_frames(
     Raises:
         MediaError: When the file cannot be read, or has no such frame.
     """
-    with open_video(path) as container:
-        timeline = timeline or _read_timeline(container, path)
-        wrong = [index for index in indices if not 0 <= index < len(timeline)]
-        if wrong or not len(indices):
-            raise MediaError(
-                "The video has no such frames.",
-                received=f"{path}: frames {wrong[:5] or 'none'}",
-                expected=f"at least one from 0 to {len(timeline) - 1}",
-            )
-        if reader == "decord":
-            return _read_decord(container, path, indices, timeline)
-        return _read_pyav(container, path, [timeline.stamps[timeline.order[index]] for index in indices])
+    timeline = timeline or read_timeline(path)
+    wrong = [index for index in indices if not 0 <= index < len(timeline)]
+    if wrong or not len(indices):
+        raise MediaError(
+            "The video has no such frames.",
+            received=f"{path}: frames {wrong[:5] or 'none'}",
+            expected=f"at least one from 0 to {len(timeline) - 1}",
+        )
+    places = [timeline.order[index] for index in indices]
+    read = _read_decord if reader == "decord" else _read_pyav
+    found = read(path, sorted(set(places)), timeline, transform or _as_is)
+    return np.stack([found[place] for place in places])
 
 
 def choose_indices(timeline: Timeline, choice: FrameChoice) -> list[int]:
@@ -116,24 +192,75 @@ def choose_indices(timeline: Timeline, choice: FrameChoice) -> list[int]:
     return list(range(0, total, interval))
 
 
-def _read_timeline(container: InputContainer, path: Path) -> Timeline:
-    stream = container.streams.video[0]
-    packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_corrupt]
-    packets = [packet for packet in packets if packet.pts is not None or packet.dts is not None]
-    if not packets:
-        raise MediaError("The video has no frames.", received=path)
-    # A stream without presentation times shows its frames in the order in which they are stored.
-    timed = sorted((packet.dts if packet.pts is None else packet.pts, packet.is_keyframe) for packet in packets)
-    timed = [item for item, after in zip(timed, [*timed[1:], None], strict=True) if not after or item[0] != after[0]]
-    stamps = [stamp for stamp, _ in timed]
-    unit = float(stream.time_base or 1)
-    fps = _rate(stream, stamps, unit)
-    order = constant_rate([stamp * unit for stamp in stamps], fps)
-    keyed = {index for index, (_, key) in enumerate(timed) if key}
-    keys = [tick for tick, index in enumerate(order) if index in keyed and (tick == 0 or order[tick - 1] != index)]
-    height, width = _upright_size(container)
-    container.seek(0)
-    return Timeline(tuple(stamps), tuple(order), tuple(keys), fps, height, width, stream.codec_context.name)
+class _Stored(NamedTuple):
+    """What a packet says, without its data."""
+
+    pts: int | None
+    dts: int | None
+    key: bool
+    discard: bool
+    corrupt: bool
+
+
+def _describe(packet: Packet) -> _Stored:
+    return _Stored(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard, packet.is_corrupt)
+
+
+def _find_stream(container: InputContainer, path: Path) -> Any:
+    """The first video stream that is no cover picture of a sound file."""
+    from av.stream import Disposition
+
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return stream
+    raise MediaError("The file has no video.", received=path)
+
+
+def _decode(packet: Packet) -> list[VideoFrame]:
+    """The frames that a packet completes; none where it is damaged, as players do."""
+    from av.error import InvalidDataError
+
+    try:
+        return packet.decode()  # pyright: ignore[reportReturnType]
+    except InvalidDataError:
+        return []
+
+
+def _refuse_truncated(container: InputContainer, packets: Sequence[_Stored], path: Path) -> None:
+    """Find files whose end is missing, where the format tells; MPEG-TS, FLV, Matroska and fragments just end."""
+    counted = container.streams.video[0].frames if "mov" in container.format.name else 0
+    partial = packets and packets[-1].corrupt and "mpegts" not in container.format.name
+    if partial or len(packets) < counted:
+        raise MediaError(
+            "A video ends before its own index says so; it is damaged.",
+            received=f"{path}: {len(packets)} of {counted or 'more'} frames",
+            expected="a video that is whole",
+        )
+
+
+def _sort_shown(packets: Sequence[_Stored], first: VideoFrame, *, timed: bool) -> tuple[list[tuple[int, bool]], int]:
+    """Time and whether it is a key frame, of each frame that shows, and how many do not."""
+    times = [
+        (packet.pts if timed and packet.pts is not None else packet.dts, packet.key)
+        for packet in packets
+        if not (packet.discard or packet.corrupt)
+    ]
+    begin = _stamp(first) if timed else None
+    ordered = sorted((time, key) for time, key in times if time is not None and (begin is None or time >= begin))
+    following = [time for time, _ in ordered[1:]]
+    shown = [item for item, after in zip(ordered, [*following, None], strict=True) if item[0] != after]
+    return shown, len(packets) - len(shown)
+
+
+def _has_leading(packets: Sequence[_Stored]) -> bool:
+    """Whether a frame is stored after a key frame that shows after it."""
+    newest: int | None = None
+    for packet in packets:
+        if packet.key:
+            newest = packet.pts
+        elif newest is not None and packet.pts is not None and packet.pts < newest:
+            return True
+    return False
 
 
 def _rate(stream: Any, stamps: Sequence[int], unit: float) -> float:
@@ -144,62 +271,109 @@ def _rate(stream: Any, stamps: Sequence[int], unit: float) -> float:
     return (len(stamps) - 1) / ((stamps[-1] - stamps[0]) * unit) if len(stamps) > 1 else 1.0
 
 
-def _upright_size(container: InputContainer) -> tuple[int, int]:
-    """Height and width of the first frame that can be decoded; its rotation tag counts."""
-    stream = container.streams.video[0]
-    container.seek(0)
-    for frame in container.decode(stream):
-        turned = round(frame.rotation / 90) % 2
-        return (frame.width, frame.height) if turned else (frame.height, frame.width)
-    return 0, 0
+def _upright_size(frame: VideoFrame) -> tuple[int, int]:
+    """Height and width of a frame; its rotation tag counts."""
+    return (frame.width, frame.height) if round(frame.rotation / 90) % 2 else (frame.height, frame.width)
 
 
-def _read_pyav(container: InputContainer, path: Path, stamps: Sequence[int]) -> Frames:
-    """Frames by their time stamps: sorted, so that one run of decoding serves all that lie close together."""
-    stream = container.streams.video[0]
-    wanted = sorted(set(stamps))
-    found: dict[int, Frames] = {}
-    position: int | None = None
-    place = 0
-    decoder: Any = iter(())
-    while place < len(wanted):
-        if position is None or _jump_pays(stream, position, wanted[place]):
-            container.seek(wanted[place], stream=stream, backward=True)
-            decoder = container.decode(stream)
-        for frame in decoder:
-            stamp = frame.dts if frame.pts is None else frame.pts
-            position = stamp
-            if stamp is not None and stamp >= wanted[place]:
-                found[wanted[place]] = upright(frame)
-                place += 1
-                break
-        else:
-            break
-    if len(found) < len(wanted):
+def _stamp(frame: VideoFrame) -> int | None:
+    return frame.dts if frame.pts is None else frame.pts
+
+
+def _as_is(frame: Frames) -> Frames:
+    return frame
+
+
+def _read_pyav(
+    path: Path, places: Sequence[int], timeline: Timeline, transform: Callable[[Frames], Frames]
+) -> dict[int, Frames]:
+    """Frames by their index into `timeline.stamps`; `places` rise."""
+    with closing(_Cursor(path, timeline)) as cursor:
+        return {place: transform(upright(cursor.find(place))) for place in places}
+
+
+class _Cursor:
+    """Goes from one wanted frame to the next: decodes on, or begins anew at a key frame where that is quicker.
+
+    Where a seek lands and what a decoder gives first depends on the format, so every frame is known by its time, and
+    decoding begins further ahead until the frame that was wanted comes.
+    """
+
+    def __init__(self, path: Path, timeline: Timeline) -> None:
+        self._path = path
+        self._timeline = timeline
+        self._run: Generator[tuple[int, VideoFrame]] | None = None
+        self._position = -1
+
+    def find(self, place: int) -> VideoFrame:
+        """The frame with this index into the timeline's stamps; indices rise from call to call."""
+        known = self._timeline.key_places if self._timeline.timed else ()
+        keys = [key for key in known[: bisect_right(known, place)] if key]
+        frame = None if keys and keys[-1] > self._position + JUMP_FRAMES else self._go_on(place)
+        for start in [*keys[: -TRIED_KEYS - 1 : -1], 0]:
+            if frame is not None:
+                return frame
+            self.close()
+            self._run = _decode_from(self._path, self._timeline, start)
+            frame = self._go_on(place)
+        if frame is None:
+            raise MediaError(
+                "A frame cannot be decoded; the video is damaged.",
+                received=f"{self._path}: frame {place}",
+                expected="a video that is whole",
+            )
+        return frame
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._run is not None:
+            self._run.close()
+
+    def _go_on(self, place: int) -> VideoFrame | None:
+        for position, frame in self._run or ():
+            self._position = position
+            if position >= place:
+                return frame if position == place else None
+        return None
+
+
+def _decode_from(path: Path, timeline: Timeline, start: int) -> Generator[tuple[int, VideoFrame]]:
+    """Frames in rising order with their indices into the timeline's stamps, from about the key frame `start` on.
+
+    0 means the start of the file, without a seek. After a seek, nothing counts until a key frame comes: what is
+    decoded before it refers to frames that are missing.
+    """
+    from av.error import FFmpegError
+
+    with open_video(path) as container:
+        stream = _find_stream(container, path)
+        if start:
+            try:
+                container.seek(timeline.stamps[start], stream=stream)
+            except FFmpegError:
+                return  # a format without seeking
+        whole = not start
+        count = 0
+        for packet in container.demux(stream):
+            for frame in _decode(packet):
+                whole = whole or frame.key_frame
+                place = timeline.places.get(_stamp(frame)) if timeline.timed else count
+                count += 1
+                if whole and place is not None:
+                    yield place, frame
+
+
+def _read_decord(
+    path: Path, places: Sequence[int], timeline: Timeline, transform: Callable[[Frames], Frames]
+) -> dict[int, Frames]:
+    with open_video(path) as container:
+        check_decord(container, container.streams.video[0], path)
+    irregular = timeline.order != tuple(range(len(timeline.stamps)))
+    if irregular or timeline.hidden or timeline.leading or not timeline.timed:
         raise MediaError(
-            "A video ends before its own index says so; it is damaged.",
-            received=f"{path}: {len(found)} of {len(wanted)} frames",
-            expected="a video that is whole",
-        )
-    return np.stack([found[stamp] for stamp in stamps])
-
-
-def _jump_pays(stream: Any, position: int, target: int) -> bool:
-    """Whether a key frame may lie far enough ahead that seeking is quicker than decoding on."""
-    return (target - position) * float(stream.time_base or 1) > JUMP_SECONDS
-
-
-JUMP_SECONDS = 2.0
-"""Distance between two wanted frames from which on a seek is tried; most encoders place key frames this often."""
-
-
-def _read_decord(container: InputContainer, path: Path, indices: Sequence[int], timeline: Timeline) -> Frames:
-    check_decord(container, container.streams.video[0], path)
-    if timeline.order != tuple(range(len(timeline.stamps))):
-        raise MediaError(
-            "decord reads no video whose frames come at irregular times.",
+            "decord gives wrong frames where they come at irregular times, were cut without encoding or open a group.",
             received=path,
-            expected="a constant frame rate",
+            expected="a constant frame rate, whole closed groups of pictures",
             fix="read it with pyav",
         )
     try:
@@ -209,4 +383,4 @@ def _read_decord(container: InputContainer, path: Path, indices: Sequence[int], 
             "The reader decord is not installed.", received="decord", fix="pip install easyanimate-data[decord]"
         ) from error
     reader: Any = VideoReader(str(path))
-    return reader.get_batch([timeline.order[index] for index in indices]).asnumpy()
+    return {place: transform(reader[place].asnumpy()) for place in places}

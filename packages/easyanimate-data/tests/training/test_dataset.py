@@ -5,8 +5,8 @@ import pytest
 from easyanimate_core import MediaError, Video
 from easyanimate_core.interfaces import CaptionedClips
 from easyanimate_core.video import write_image, write_video
-from easyanimate_data.dataset import JsonClips, cover
 from easyanimate_data.shapes.clip import COMBINATIONS, render_clip
+from easyanimate_data.training.dataset import JsonClips
 
 
 @pytest.fixture
@@ -88,13 +88,24 @@ def test_root_replaces_the_folder_of_the_json(folder, tmp_path_factory):
     assert len(JsonClips(other / "data.json", num_frames=1, height=16, width=16, root=folder)) == 2
 
 
-@pytest.mark.parametrize("size", [(48, 48), (64, 128), (200, 30), (64, 96), (33, 50)])
-def test_cover_keeps_the_middle(size):
-    frame = np.zeros((64, 96, 3), dtype=np.uint8)
-    frame[24:40, 40:56] = 255
-    covered = cover(frame, *size)
-    assert covered.shape == (*size, 3)
-    weights = covered[..., 0].astype(float)
-    for axis, length in enumerate(size):
-        centre = weights.sum(axis=1 - axis) @ (np.arange(length) + 0.5) / weights.sum()
-        assert centre == pytest.approx(length / 2, abs=0.6)
+def test_a_csv_is_read_as_well(folder):
+    (folder / "data.csv").write_text("file_path,text,type\nclips/a.mp4,one,video\n", encoding="utf-8")
+    clips = JsonClips(folder / "data.csv", num_frames=8, height=32, width=32)
+    assert clips.captions == ("one",)
+    np.testing.assert_array_equal(clips[0]["frames"], open_clips(folder)[0]["frames"])
+
+
+def test_a_damaged_video_is_replaced_and_counted(folder):
+    (folder / "bad.mp4").write_bytes(b"no video")
+    write_rows(folder, [row("bad.mp4", "video"), row("clips/a.mp4", "video"), row("b.png", "image")])
+    clips = open_clips(folder)
+    assert clips[0]["text"] == "text of clips/a.mp4"
+    assert clips[0]["frames"].shape == (8, 32, 32, 3)
+    assert len(clips.bad) == 2
+    assert "bad.mp4" in clips.bad[0]
+
+
+def test_decord_reads_the_same(folder):
+    pytest.importorskip("decord")
+    read = open_clips(folder)[0]["frames"].astype(int)
+    np.testing.assert_allclose(open_clips(folder, reader="decord")[0]["frames"], read, atol=3)

@@ -1,0 +1,168 @@
+"""Writes captions with a server that speaks OpenAI's protocol; clips go there as JPEG frames.
+
+Axes: T frames, H height, W width.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from easyanimate_core.errors import MediaError, RequestError
+
+from easyanimate_data.preparation.network import needs_extra
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from easyanimate_data.frames import Frames
+
+LONGEST_SIDE = 1024
+"""Pixels; larger frames are shrunk before they are sent."""
+
+JPEG_QUALITY = 90
+
+FIRST_PAUSE = 0.5
+"""Seconds before an answer without text is asked for again; twice as long each time, up to `LONGEST_PAUSE`."""
+
+LONGEST_PAUSE = 8.0
+
+
+def load(  # noqa: PLR0913 (keyword-only)
+    *,
+    base_url: str | None = None,
+    model: str | None = None,
+    api_key: str | None = None,
+    timeout: float = 120.0,
+    max_retries: int = 5,
+    max_tokens: int = 1024,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int | None = 1,
+    concurrency: int = 8,
+) -> OpenAICaptioner:
+    """Connect to a server; nothing is sent yet.
+
+    Args:
+        base_url: Address up to the version: http://127.0.0.1:8000/v1.
+        model: Name of the model there.
+        api_key: None takes the variable OPENAI_API_KEY, and "none" where that is not set.
+        timeout: Seconds until a request counts as failed.
+        max_retries: How often a failed request is sent again, after pauses that grow.
+        max_tokens: Length of an answer at the most.
+        temperature: 0 takes the likeliest word each time.
+        top_p: Share of the likeliest words that are drawn from.
+        seed: For servers that know it; None sends none.
+        concurrency: Requests at a time.
+
+    Raises:
+        PluginError: When the package openai is not installed.
+        RequestError: When the address or the model's name is missing.
+    """
+    for name, value, example in (("base_url", base_url, "http://127.0.0.1:8000/v1"), ("model", model, "my-model")):
+        if not value:
+            raise RequestError(
+                f"The captioner openai needs the option {name}.", received=value, expected=f"for example {example}"
+            )
+    with needs_extra("caption"):
+        import openai
+    client = openai.OpenAI(
+        base_url=base_url,
+        api_key=api_key or os.environ.get("OPENAI_API_KEY") or "none",
+        timeout=timeout,
+        max_retries=max_retries,
+    )
+    settings = {"model": model, "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
+    return OpenAICaptioner(client, settings, seed, max_retries, concurrency)
+
+
+@dataclass(frozen=True)
+class OpenAICaptioner:
+    """A server; `load` says what the options mean.
+
+    Args:
+        client: Sends a request again when the server is down, slow, busy or broken.
+        settings: Part of every request.
+        seed: Of the first try; a try more takes the next, lest it gives the same.
+        max_retries: How often an answer without text is asked for again.
+        concurrency: Requests at a time.
+    """
+
+    client: Any
+    settings: dict[str, Any]
+    seed: int | None
+    max_retries: int
+    concurrency: int
+
+    def __call__(self, instructions: Sequence[str], clips: Sequence[Frames | None]) -> list[str | MediaError]:
+        """Answer each instruction; what still fails after all retries is an error in its place.
+
+        Raises:
+            RequestError: When the server refuses the key or does not know the address or the model.
+        """
+        with ThreadPoolExecutor(max(1, self.concurrency)) as pool:
+            return list(pool.map(self._answer, instructions, clips))
+
+    def _answer(self, instruction: str, clip: Frames | None) -> str | MediaError:
+        import openai
+
+        content: list[dict[str, Any]] = [] if clip is None else [_image_part(frame) for frame in clip]
+        messages = [{"role": "user", "content": [*content, {"type": "text", "text": instruction}]}]
+        failure = ""
+        for attempt in range(self.max_retries + 1):
+            seeding = {} if self.seed is None else {"seed": self.seed + attempt}
+            try:
+                response = self.client.chat.completions.create(messages=messages, **self.settings, **seeding)
+            except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
+                raise RequestError(
+                    "The server refuses every request.",
+                    received=f"{self.client.base_url}, model {self.settings['model']}: {_line(error)}",
+                    expected="a base_url, model and api_key that it knows",
+                ) from error
+            except openai.APIError as error:  # sent again by the client already
+                return self._error("The server did not answer.", _line(error))
+            except ValueError as error:
+                failure = f"no JSON ({_line(error)})"
+            else:
+                if text := _text(response):
+                    return text
+                failure = f"no text in {str(response)[:200]!r}"
+            if attempt < self.max_retries:
+                time.sleep(min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE))
+        return self._error(f"The server's answer holds no text, {self.max_retries + 1} times.", failure)
+
+    def _error(self, message: str, received: str) -> MediaError:
+        return MediaError(
+            message,
+            received=f"{self.client.base_url}: {received}",
+            expected="a chat completion with text",
+            fix="look at the server's log; then go on with --resume",
+        )
+
+
+def _text(response: Any) -> str:
+    """The text of a chat completion; empty where a server sent something else."""
+    choices = getattr(response, "choices", None)
+    first = choices[0] if isinstance(choices, list) and choices else None
+    content = getattr(getattr(first, "message", None), "content", None)
+    return content.rpartition("</think>")[2].strip() if isinstance(content, str) else ""
+
+
+def _image_part(frame: Frames) -> dict[str, Any]:
+    from PIL import Image
+
+    image = Image.fromarray(frame)
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"

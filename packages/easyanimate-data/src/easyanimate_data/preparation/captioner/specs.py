@@ -1,0 +1,20 @@
+"""The captioners that this package offers. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from easyanimate_core.preparation import CaptionerSpec
+
+from easyanimate_data.preparation.captioner import openai_captioner, transformers_captioner
+
+CAPTIONERS = (
+    CaptionerSpec(
+        key="transformers",
+        summary="A model from Hugging Face, on this machine.",
+        load=transformers_captioner.load,
+    ),
+    CaptionerSpec(
+        key="openai",
+        summary="A server that speaks OpenAI's protocol, such as vLLM, SGLang or Ollama.",
+        load=openai_captioner.load,
+    ),
+)

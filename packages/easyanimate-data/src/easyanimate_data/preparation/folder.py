@@ -1,0 +1,150 @@
+"""The folder of a data set in the making: table, journals, settings, and a lock against a second run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from easyanimate_core.atomic import atomic_path
+from easyanimate_core.errors import MediaError, RequestError
+
+from easyanimate_data.preparation.journal import Journal
+from easyanimate_data.preparation.split import CLIPS_FOLDER
+from easyanimate_data.preparation.table import TABLE_NAME, ClipTable, read_table, write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from pathlib import Path
+
+SETTINGS_NAME = "prepare.json"
+JOURNALS_FOLDER = "journal"
+LOCK_NAME = ".lock"
+EXPORTS = ("json_of_internal_datasets.json", "csv_of_internal_datasets.csv", "report.html")
+
+
+class DatasetFolder:
+    """What `ea data ...` reads and writes in a data set's folder; get one from `open_folder`.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.reload()
+
+    def reload(self) -> None:
+        """Read what is on disk now."""
+        path = self.path
+        self.settings: dict[str, Any] = {"input": None, "stages": {}, "rules": {}}
+        if (path / SETTINGS_NAME).is_file():
+            self.settings = json.loads((path / SETTINGS_NAME).read_text(encoding="utf-8"))
+        self.table = read_table(path / TABLE_NAME) if (path / TABLE_NAME).is_file() else ClipTable()
+
+    @property
+    def table_path(self) -> Path:
+        """The table on disk."""
+        return self.path / TABLE_NAME
+
+    def journal(self, stage: str) -> Journal:
+        """The journal of a stage."""
+        return Journal(self.path / JOURNALS_FOLDER / f"{stage}.jsonl")
+
+    def save(self) -> None:
+        """Write table and settings; each file is whole at every moment."""
+        write_table(self.table_path, self.table)
+        self.save_settings()
+
+    def save_settings(self) -> None:
+        """Write the settings."""
+        with atomic_path(self.path / SETTINGS_NAME) as part:
+            part.write_text(json.dumps(self.settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def claim_stage(self, stage: str, settings: Mapping[str, Any]) -> None:
+        """Note with which settings a stage runs.
+
+        Raises:
+            RequestError: When it ran before with others, listing the differences.
+        """
+        new = json.loads(json.dumps(settings, default=str))
+        old = self.settings["stages"].get(stage)
+        if old is not None and old != new:
+            differing = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+            raise RequestError(
+                f"The stage {stage} was run with other settings.",
+                received="; ".join(f"{name}: {old.get(name)!r} then, {new.get(name)!r} now" for name in differing),
+                expected="the same settings for all clips",
+                fix="give the settings of the first run, or add --replace to do it again",
+            )
+        self.settings["stages"][stage] = new
+        self.save_settings()
+
+    def forget_stage(self, stage: str) -> None:
+        """Forget that a stage ran, so that it does all clips again."""
+        self.journal(stage).forget()
+        self.settings["stages"].pop(stage, None)
+        prefix = f"{stage}: "
+        errors = self.table.column("error")
+        errors[:] = [None if error and error.startswith(prefix) else error for error in errors]
+
+
+@contextmanager
+def open_folder(path: Path) -> Generator[DatasetFolder]:
+    """Open a data set's folder, made when missing, for one run at a time.
+
+    Raises:
+        MediaError: When another run is at work in it, or it cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path / LOCK_NAME, timeout=0)
+        with lock:
+            yield DatasetFolder(path)
+    except Timeout as error:
+        raise MediaError(
+            "Another run is at work in this folder.", received=path, fix="wait until it ends, or stop it"
+        ) from error
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise MediaError(
+            f"The folder cannot be written: {error.strerror}",
+            received=error.filename or path,
+            expected="a folder that can be written",
+            fix="choose another with --out",
+        ) from error
+
+
+def has_run(path: Path) -> bool:
+    """Whether the folder holds a data set in the making."""
+    return (path / SETTINGS_NAME).is_file() or (path / TABLE_NAME).is_file()
+
+
+def refuse_foreign(path: Path) -> None:
+    """Refuse a folder that holds anything but a data set in the making.
+
+    Raises:
+        MediaError: Naming what is there.
+    """
+    if path.exists() and not path.is_dir():
+        raise MediaError("This is a file, not a folder.", received=path, fix="choose another folder with --out")
+    if not path.is_dir() or has_run(path):
+        return
+    others = sorted(item.name for item in path.iterdir() if item.name != LOCK_NAME)
+    if others:
+        raise MediaError(
+            "The folder holds other files.",
+            received=f"{path}: {', '.join(others[:5])}",
+            expected="a new or empty folder, or one that an earlier run left",
+            fix="choose another folder with --out",
+        )
+
+
+def clear(path: Path) -> None:
+    """Remove what earlier runs left in a data set's folder; other files stay."""
+    for name in (CLIPS_FOLDER, JOURNALS_FOLDER):
+        shutil.rmtree(path / name, ignore_errors=True)
+    for name in (TABLE_NAME, *EXPORTS, SETTINGS_NAME):
+        (path / name).unlink(missing_ok=True)

@@ -1,0 +1,124 @@
+"""Loads networks of transformers onto a device; says which package, model or device is missing."""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from easyanimate_core.errors import PluginError, RequestError, WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    import torch
+
+Extra = Literal["score", "caption"]
+
+_DTYPES = ("float32", "bfloat16", "float16")
+
+
+@contextmanager
+def needs_extra(extra: Extra) -> Generator[None]:
+    """Turn a failed import into an error that says what to install.
+
+    Raises:
+        PluginError: When something imported in the block is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise PluginError(
+            "A package that this needs is not installed.",
+            received=error.name or str(error).strip().splitlines()[0],
+            fix=f'pip install "easyanimate-data[{extra}]"',
+        ) from error
+
+
+@contextmanager
+def loading(model: str | Path, *, expected: str, extra: Extra) -> Generator[None]:
+    """Turn every way in which a model fails to load into one error.
+
+    Args:
+        model: Folder, file or Hugging Face id.
+        expected: What it should be: "a CLIP model".
+        extra: Holds the packages that are used in the block.
+
+    Raises:
+        PluginError: When something imported in the block is not installed.
+        WeightsError: When the model is not here and cannot be fetched, is damaged, or is of another kind.
+    """
+    from safetensors import SafetensorError
+
+    failures = (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError)
+    try:
+        with needs_extra(extra):
+            yield
+    except failures as error:
+        raise WeightsError(
+            "A model cannot be loaded.",
+            received=f"{model} ({type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')})",
+            expected=f"{expected}: a Hugging Face id, or where it is on this machine",
+            fix="check the name, the connection to Hugging Face and, for a folder, that it is whole",
+        ) from error
+
+
+def pick_device(device: str | None) -> str:
+    """The device by its name; None takes the GPU where there is one.
+
+    Raises:
+        RequestError: When there is no such device here.
+    """
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    if device is None:
+        return "cuda" if has_gpu else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = ""
+    if kind not in ("cpu", "cuda", "mps") or (kind == "cuda" and not has_gpu):
+        raise RequestError("There is no such device.", received=device, expected="cuda, cpu" if has_gpu else "cpu")
+    return device
+
+
+def pick_dtype(dtype: str) -> torch.dtype:
+    """The number format by its name.
+
+    Raises:
+        RequestError: When a network does not compute in it.
+    """
+    import torch
+
+    if dtype not in _DTYPES:
+        raise RequestError("This is no number format of a network.", received=dtype, expected=", ".join(_DTYPES))
+    return getattr(torch, dtype)
+
+
+def load_whole(network_class: Any, model: str | Path, dtype: str) -> Any:
+    """A network of transformers on the CPU, every weight of which comes from the model's files.
+
+    Raises:
+        WeightsError: When weights are missing; transformers would go on with random ones.
+    """
+    network, report = network_class.from_pretrained(model, dtype=pick_dtype(dtype), output_loading_info=True)
+    if missing := sorted(report["missing_keys"]):
+        raise WeightsError(
+            "The model lacks weights.",
+            received=f"{model} without {len(missing)}: {', '.join(missing[:3])}",
+            expected=f"all weights of {type(network).__name__}",
+        )
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors by name, of a safetensors file or a PyTorch file; runs no code that a file may hold."""
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)

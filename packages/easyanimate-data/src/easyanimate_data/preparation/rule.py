@@ -1,0 +1,138 @@
+"""Which clips are kept: rules that are applied one after the other, and why each dropped clip went."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from easyanimate_core.errors import MediaError
+
+from easyanimate_data.preparation.duplicate import find_duplicates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from easyanimate_data.preparation.table import ClipTable
+
+
+ALIKE = "looks like another clip"
+"""The reason for dropping a duplicate."""
+
+
+class Rule(Protocol):
+    """What drops clips."""
+
+    def find_dropped(self, table: ClipTable, places: Sequence[int], *, compat: bool) -> dict[int, str]:
+        """The reason for each of these rows that is dropped."""
+        ...
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Keeps clips whose number is in a range.
+
+    Args:
+        column: Of the table.
+        minimum: The least that is kept; None sets no bound.
+        maximum: The most that is kept.
+    """
+
+    column: str
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def find_dropped(self, table: ClipTable, places: Sequence[int], *, compat: bool) -> dict[int, str]:
+        """Out of the range, or without a number (with `compat` that one passes)."""
+        if self.minimum is None and self.maximum is None:
+            return {}
+        values = table.column(self.column)
+        return {place: reason for place in places if (reason := self._judge(values[place], compat=compat))}
+
+    def _judge(self, value: float | None, *, compat: bool) -> str | None:
+        if value is None or math.isnan(value):
+            return None if compat else f"no {self.column}"
+        if self.minimum is not None and value < self.minimum:
+            return f"{self.column} < {self.minimum:g}"
+        return f"{self.column} > {self.maximum:g}" if self.maximum is not None and value > self.maximum else None
+
+
+@dataclass(frozen=True)
+class Unalike:
+    """Keeps the first of clips that look alike.
+
+    Args:
+        distance: Most bits, of 192, in which two clips that look alike differ.
+    """
+
+    distance: int = 12
+
+    def find_dropped(self, table: ClipTable, places: Sequence[int], *, compat: bool) -> dict[int, str]:
+        """What looks like an earlier clip that is kept; `duplicate_of` then names that one."""
+        del compat
+        hashes, names, twins = (table.column(name) for name in ("perceptual_hash", "file_path", "duplicate_of"))
+        twins[:] = [None] * len(twins)
+        found = find_duplicates({place: hashes[place] for place in places if hashes[place]}, self.distance)
+        for place, twin in found.items():
+            twins[place] = names[twin]
+        return dict.fromkeys(found, ALIKE)
+
+
+def apply_rules(table: ClipTable, rules: Iterable[Rule], *, compat: bool = False) -> None:
+    """Decide anew for every clip why it is dropped, or that it is not.
+
+    A clip is dropped by the first rule it breaks, and later rules do not see it. What could not be processed is dropped
+    because of its error. Rows without a clip keep the reason that splitting gave.
+
+    Args:
+        table: Its column `reason` is written.
+        rules: In order.
+        compat: As the original: only the last rule counts, and what has no score passes.
+    """
+    paths, errors, reasons = (table.column(name) for name in ("file_path", "error", "reason"))
+    for place, path in enumerate(paths):
+        if errors[place]:
+            reasons[place] = f"error in {errors[place].partition(':')[0]}"
+        elif path is not None:
+            reasons[place] = None
+    rules = list(rules)
+    for rule in rules[-1:] if compat else rules:
+        kept = [place for place, path in enumerate(paths) if path is not None and reasons[place] is None]
+        for place, reason in rule.find_dropped(table, kept, compat=compat).items():
+            reasons[place] = reason
+
+
+def refuse_nothing_left(table: ClipTable, stage: str, column: str | None) -> None:
+    """Stop when a stage dropped the last clip.
+
+    Raises:
+        MediaError: With the distribution of the stage's numbers, and what to do.
+    """
+    reasons = table.column("reason")
+    clips = [place for place, path in enumerate(table.column("file_path")) if path is not None]
+    if any(reasons[place] is None for place in clips) or not clips:
+        return
+    last = sorted({reasons[place] for place in clips if column and reasons[place].find(column) >= 0})
+    received = "; ".join(last) or "; ".join(sorted({reasons[place] for place in clips}))
+    if column:
+        received += f"; {column}: {describe_numbers(table.column(column))}"
+    raise MediaError(
+        f"After the stage {stage} no clip is left.",
+        received=received,
+        expected="at least one clip that is kept",
+        fix=f"see `ea data report`, then run again with --resume and another bound, such as --min {stage}=NUMBER",
+    )
+
+
+def describe_numbers(values: Iterable[float | None]) -> str:
+    """Least, quartiles and most of the numbers that are there."""
+    import numpy as np
+
+    numbers = [value for value in values if value is not None and not math.isnan(value)]
+    if not numbers:
+        return "no numbers"
+    low, first, middle, third, high = np.quantile(numbers, (0, 0.25, 0.5, 0.75, 1))
+    return (
+        f"{len(numbers)} clips from {low:.4g} to {high:.4g}, half of them between {first:.4g} and {third:.4g}, "
+        f"median {middle:.4g}"
+    )

@@ -1,0 +1,109 @@
+"""Where the scenes of a video lie, and which clips they give.
+
+Times are in seconds from the start of the video.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MICROSECONDS = 6
+"""Digits of a second that times are rounded to."""
+
+TRIM_SECONDS = 0.5
+"""Cut off the end of a scene that becomes one clip, where the next one may shine through."""
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """How videos are split. Defaults are those of EasyAnimate V4.
+
+    Args:
+        threshold: Change of the picture that is a cut, as PySceneDetect's ContentDetector measures it.
+        min_scene_frames: Least distance of two cuts.
+        min_seconds: Shorter scenes, and shorter rests of long ones, are dropped.
+        max_seconds: Longer scenes are cut into pieces of this length.
+        min_pixels: Videos with fewer pixels (height times width) are dropped.
+    """
+
+    threshold: float = 27.0
+    min_scene_frames: int = 15
+    min_seconds: float = 3.0
+    max_seconds: float = 10.0
+    min_pixels: int = 512 * 512
+
+
+@dataclass(frozen=True)
+class Span:
+    """A clip to cut: what its name ends in, and from when to when."""
+
+    name: str
+    start: float
+    end: float
+
+
+def detect_scenes(path: Path, config: SplitConfig, *, compat: bool = False) -> list[float]:
+    """Find the cuts with PySceneDetect's ContentDetector.
+
+    Args:
+        path: The video.
+        config: Threshold and least distance.
+        compat: End the last scene with the start of its last frame, as PySceneDetect 0.6 did.
+
+    Returns:
+        Boundaries of the scenes: the start, every cut, the end; empty when there is no cut.
+    """
+    from scenedetect import ContentDetector, SceneManager
+    from scenedetect.backends.pyav import VideoStreamAv
+
+    video = VideoStreamAv(str(path), suppress_output=True)
+    manager = SceneManager()
+    manager.add_detector(ContentDetector(threshold=config.threshold, min_scene_len=config.min_scene_frames))
+    manager.detect_scenes(video)
+    scenes = manager.get_scene_list(start_in_scene=False)
+    if not scenes:
+        return []
+    bounds = sorted({time.seconds for scene in scenes for time in scene})
+    if compat:
+        bounds[-1] -= 1 / float(video.frame_rate)
+    return [round(bound, MICROSECONDS) for bound in bounds]
+
+
+def plan_clips(bounds: list[float], duration: float, config: SplitConfig) -> list[Span]:
+    """The clips that scenes give, by the original's rules.
+
+    Without a cut the whole video is cut into pieces of at most `max_seconds`, named by their number. A scene of up to
+    `max_seconds` is one clip, named by the scene's number and shortened by half a second; a longer one gives pieces,
+    named by both numbers, which are not shortened. What is shorter than `min_seconds` is dropped.
+
+    Args:
+        bounds: What `detect_scenes` gave.
+        duration: Of the video, in seconds.
+        config: Lengths of clips.
+    """
+    if not bounds:
+        pieces = _cut_pieces(0.0, duration, config)
+        return [Span(str(k), start, end) for k, (start, end) in enumerate(pieces)]
+    spans: list[Span] = []
+    for i, (start, end) in enumerate(pairwise(bounds)):
+        if end - start < config.min_seconds:
+            continue
+        if end - start > config.max_seconds:
+            pieces = _cut_pieces(start, end, config)
+            spans += [Span(f"{i}_{k}", first, last) for k, (first, last) in enumerate(pieces)]
+        else:
+            spans.append(Span(str(i), start, end - TRIM_SECONDS))
+    return spans
+
+
+def _cut_pieces(start: float, end: float, config: SplitConfig) -> list[tuple[float, float]]:
+    pieces: list[tuple[float, float]] = []
+    while end - start >= config.min_seconds:
+        pieces.append((start, min(start + config.max_seconds, end)))
+        start += config.max_seconds
+    return pieces

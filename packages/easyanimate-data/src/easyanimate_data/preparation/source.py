@@ -1,0 +1,65 @@
+"""Finds the raw videos below a folder."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from easyanimate_core.errors import MediaError
+
+SOURCE_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".flv", ".mov", ".m4v", ".mpg", ".mpeg", ".ts")
+"""Endings of files that are taken for videos: the original's, and some more."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What lies below a folder.
+
+    Args:
+        paths: Videos relative to the folder, posix, in natural order.
+        others: How many files have other endings, by ending.
+    """
+
+    paths: tuple[str, ...]
+    others: Counter[str]
+
+
+def find_sources(folder: Path, *, leave_out: Path | None = None) -> Sources:
+    """Find the videos below a folder; links to files and folders are followed, each folder once.
+
+    Args:
+        folder: Where to look. It is never written to.
+        leave_out: A folder below it that is not looked into: the output.
+
+    Raises:
+        MediaError: When there is no such folder, or no video in it.
+    """
+    from natsort import natsorted
+
+    if not folder.is_dir():
+        raise MediaError("There is no such folder.", received=folder, expected="a folder with videos")
+    found: list[str] = []
+    others: Counter[str] = Counter()
+    seen: set[str] = {os.path.realpath(leave_out)} if leave_out else set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()  # a link back to a folder above
+            continue
+        seen.add(real)
+        for name in files:
+            path = Path(place, name)
+            if path.suffix.lower() in SOURCE_SUFFIXES and not name.startswith("."):
+                found.append(path.relative_to(folder).as_posix())
+            else:
+                others[path.suffix.lower() or name] += 1
+    if not found:
+        listed = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(8))
+        raise MediaError(
+            "No videos were found.",
+            received=f"{folder}: {listed or 'no files'}",
+            expected=f"files that end in {' '.join(SOURCE_SUFFIXES)}",
+        )
+    return Sources(tuple(natsorted(found)), others)

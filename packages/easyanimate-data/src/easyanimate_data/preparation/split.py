@@ -1,0 +1,101 @@
+"""The stage `split`: raw videos to clips, whole files at a time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from easyanimate_core.errors import MediaError
+
+from easyanimate_data.frames import Timeline, read_timeline
+from easyanimate_data.preparation.cut import cut_clip, find_ffmpeg
+from easyanimate_data.preparation.scene import MICROSECONDS, SplitConfig, detect_scenes, plan_clips
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from easyanimate_data.preparation.table import Row
+
+CLIPS_FOLDER = "clips"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Detects the scenes of a video and writes its clips into a folder with the video's own name.
+
+    That folder appears when all clips in it are whole.
+
+    Args:
+        input: Folder of the raw videos.
+        dataset: Folder of the data set.
+        config: How videos are split.
+        compat: Scenes end as the original's do.
+    """
+
+    input: Path
+    dataset: Path
+    config: SplitConfig
+    compat: bool = False
+    batch_size: int = 1
+    num_gpus: float = 0.0
+
+    def open(self) -> Callable[[Sequence[Row]], list[dict[str, Any]]]:
+        """Check that there is an ffmpeg."""
+        find_ffmpeg()
+        return lambda rows: [{"clips": self.split(str(row["source"]))} for row in rows]
+
+    def split(self, source: str) -> list[Row]:
+        """Split one video, given relative to the input folder; the rows of its clips, or one row that says why none."""
+        path = self.input / source
+        if not path.is_file():
+            raise MediaError("There is no such file.", received=path)
+        timeline = read_timeline(path)
+        about: Row = {"source": source, "file_path": None}
+        about |= {"start": 0.0, "end": round(timeline.seconds, MICROSECONDS)} | _measure(timeline)
+        if timeline.height * timeline.width < self.config.min_pixels:
+            return [about | {"reason": f"source with fewer than {self.config.min_pixels} pixels"}]
+        spans = plan_clips(detect_scenes(path, self.config, compat=self.compat), timeline.seconds, self.config)
+        if not spans:
+            return [about | {"reason": f"no scene of {self.config.min_seconds:g} s"}]
+        folder = self.dataset / CLIPS_FOLDER / source
+        part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        try:
+            rows: list[Row] = []
+            for span in spans:
+                clip = part / f"{Path(source).stem}_{span.name}.mp4"
+                cut_clip(path, clip, start=span.start, seconds=span.end - span.start)
+                name = (folder / clip.name).relative_to(self.dataset).as_posix()
+                row: Row = {
+                    "source": source,
+                    "file_path": name,
+                    "start": span.start,
+                    "end": round(span.end, MICROSECONDS),
+                }
+                rows.append(row | _measure(read_timeline(clip)))
+            shutil.rmtree(folder, ignore_errors=True)
+            part.replace(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        return rows
+
+
+def _measure(timeline: Timeline) -> Row:
+    return {
+        "num_frames": len(timeline),
+        "fps": round(timeline.fps, MICROSECONDS),
+        "height": timeline.height,
+        "width": timeline.width,
+        "pixels": timeline.height * timeline.width,
+        "duration": round(timeline.seconds, MICROSECONDS),
+    }
+
+
+def remove_leftovers(dataset: Path) -> None:
+    """Remove what a run that was killed left half-written."""
+    for part in (dataset / CLIPS_FOLDER).rglob(".*.part"):
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,145 @@
+"""The clips table: one row per clip in a Parquet file, all columns kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from easyanimate_core.atomic import atomic_path
+from easyanimate_core.errors import MediaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+Row = dict[str, Any]
+
+TABLE_NAME = "clips.parquet"
+
+FIRST_COLUMNS = (
+    "source",
+    "file_path",
+    "start",
+    "end",
+    "num_frames",
+    "fps",
+    "height",
+    "width",
+    "pixels",
+    "duration",
+    "error",
+    "reason",
+)
+"""What every table has: where a clip comes from, where it lies, what it is, and why it was dropped."""
+
+
+def key_of(row: Mapping[str, Any]) -> str:
+    """What a row is called in journals: its clip, or its source where that gave no clip."""
+    return str(row["file_path"] or row["source"])
+
+
+class ClipTable:
+    """Rows by position, columns by name; a row that lacks a column has None there.
+
+    Args:
+        columns: Values of all rows per column, all of one length.
+    """
+
+    def __init__(self, columns: Mapping[str, Sequence[Any]] | None = None) -> None:
+        self.columns: dict[str, list[Any]] = {name: [] for name in FIRST_COLUMNS}
+        length = max((len(values) for values in (columns or {}).values()), default=0)
+        for name in FIRST_COLUMNS:
+            self.columns[name] = [None] * length
+        self.columns |= {name: list(values) for name, values in (columns or {}).items()}
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.columns["source"])
+
+    def __iter__(self) -> Iterator[Row]:
+        """All rows in order."""
+        return (self.row(index) for index in range(len(self)))
+
+    def row(self, index: int) -> Row:
+        """A copy of one row."""
+        return {name: values[index] for name, values in self.columns.items()}
+
+    def column(self, name: str) -> list[Any]:
+        """All values of a column, which is made when there is none."""
+        return self.columns.setdefault(name, [None] * len(self))
+
+    def update(self, index: int, values: Mapping[str, Any]) -> None:
+        """Set columns of one row."""
+        for name, value in values.items():
+            self.column(name)[index] = value
+
+    def extend(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add rows at the end."""
+        for row in rows:
+            for name in row:
+                self.column(name)
+            for name, values in self.columns.items():
+                values.append(row.get(name))
+
+    def find_rows(self, holds: Callable[[Row], Any]) -> list[int]:
+        """Places of the rows of which this holds."""
+        return [place for place, row in enumerate(self) if holds(row)]
+
+    def find_kept(self) -> list[int]:
+        """Places of the clips that no rule has dropped."""
+        pairs = zip(self.columns["file_path"], self.columns["reason"], strict=True)
+        return [place for place, (path, reason) in enumerate(pairs) if path and not reason]
+
+    def drop_rows(self, places: Iterable[int]) -> None:
+        """Remove rows."""
+        gone = set(places)
+        for name, values in self.columns.items():
+            self.columns[name] = [value for place, value in enumerate(values) if place not in gone]
+
+    def sort(self) -> None:
+        """Put the rows into natural order of their source, then of their place in it, so that 2 comes before 10."""
+        from natsort import natsort_keygen
+
+        natural = natsort_keygen()
+        starts = self.columns["start"]
+        order = sorted(range(len(self)), key=lambda i: (natural(self.columns["source"][i]), starts[i] or 0.0))
+        self.columns = {name: [values[i] for i in order] for name, values in self.columns.items()}
+
+    def drop_columns(self, names: Iterable[str]) -> None:
+        """Forget columns, as far as they are there."""
+        for name in names:
+            self.columns.pop(name, None)
+
+
+def read_table(path: Path) -> ClipTable:
+    """Read a table.
+
+    Raises:
+        MediaError: When there is none, or it lacks the columns that every table has.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise MediaError(
+            "The clips table cannot be read.",
+            received=f"{path}: {error}",
+            expected="a Parquet file that `ea data split` or `ea data prepare` wrote",
+        ) from error
+    missing = [name for name in ("source", "file_path") if name not in table.column_names]
+    if missing:
+        raise MediaError(
+            "The clips table lacks columns.", received=", ".join(table.column_names), expected=", ".join(missing)
+        )
+    return ClipTable(table.to_pydict())
+
+
+def write_table(path: Path, table: ClipTable) -> None:
+    """Write a table; the file is whole or, after an error, as it was."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    arrow = pa.table({name: pa.array(values) for name, values in table.columns.items()})
+    with atomic_path(path) as part:
+        parquet.write_table(arrow, part, compression="zstd")

@@ -1,0 +1,116 @@
+"""What a stage does to an item, wherever it runs: a failure costs that item, not the run."""
+
+from __future__ import annotations
+
+import errno
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from easyanimate_core.errors import EasyAnimateError, MediaError
+
+from easyanimate_data.preparation.journal import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from easyanimate_data.preparation.table import Row
+
+Function = "Callable[[Sequence[Row]], Sequence[dict[str, Any] | Exception]]"
+"""Rows to the new values of each, or what went wrong with it."""
+
+_DISK_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+class Work(Protocol):
+    """A stage's work; it is pickled to other processes and machines, where it is opened once.
+
+    Args:
+        batch_size: Rows that it takes at a time.
+        num_gpus: Share of a graphics card that each worker is given on a Ray cluster.
+    """
+
+    @property
+    def batch_size(self) -> int:
+        """Rows at a time."""
+        ...
+
+    @property
+    def num_gpus(self) -> float:
+        """Graphics cards per worker."""
+        ...
+
+    def open(self) -> Callable[[Sequence[Row]], Sequence[dict[str, Any] | Exception]]:
+        """Load what the work needs; an error here ends the run."""
+        ...
+
+
+class Worker:
+    """Work that is opened when the first rows come, in one process."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._function: Callable[[Sequence[Row]], Sequence[dict[str, Any] | Exception]] | None = None
+
+    def __call__(self, rows: Sequence[Row]) -> list[Outcome]:
+        """Do the work; each row's failure is its own.
+
+        Raises:
+            EasyAnimateError: When the work cannot be opened, or the disk is full.
+        """
+        if self._function is None:
+            limit_threads()
+            self._function = self._work.open()
+        begin = time.perf_counter()
+        try:
+            results = self._function(rows)
+            outcomes = [_outcome(result) for result in results]
+        except Exception as error:  # noqa: BLE001 (whatever a broken file makes a decoder do)
+            _stop_on_full_disk(error)
+            if len(rows) > 1:  # one of them spoilt the batch
+                return [outcome for row in rows for outcome in self([row])]
+            outcomes = [_outcome(error)]
+        seconds = (time.perf_counter() - begin) / max(len(rows), 1)
+        return [replace(outcome, seconds=round(seconds, 4)) for outcome in outcomes]
+
+
+def limit_threads() -> None:
+    """One core for one worker: as many workers as cores use them all, and none in another's way.
+
+    What decoders say of broken files stands in the table, not on the terminal.
+    """
+    import av.logging
+    import cv2
+
+    av.logging.set_level(av.logging.PANIC)
+
+    cv2.setNumThreads(1)
+
+
+def describe_error(error: BaseException) -> str:
+    """An error on one line."""
+    if isinstance(error, EasyAnimateError):
+        parts = [error.message, *(str(part) for part in (error.received,) if part is not None)]
+        return " ".join(" ".join(parts).split())
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _outcome(result: dict[str, Any] | Exception) -> Outcome:
+    if isinstance(result, Exception):
+        _stop_on_full_disk(result)
+        return Outcome(error=describe_error(result))
+    return Outcome(values=result)
+
+
+def _stop_on_full_disk(error: BaseException) -> None:
+    """A full disk is no fault of the item: the run stops, and goes on when there is space."""
+    reason: BaseException | None = error
+    while reason is not None:
+        if isinstance(reason, OSError) and reason.errno in _DISK_FULL:
+            raise MediaError(
+                "The disk is full; the run has stopped, and what was finished is kept.",
+                received=reason.filename or reason.strerror,
+                expected="space for the clips",
+                fix="make space, then run the same command with --resume",
+            ) from error
+        reason = reason.__cause__ or reason.__context__

@@ -1,0 +1,90 @@
+"""Engines do the same work, whatever happens to a worker."""
+
+import pytest
+from easyanimate_core import EasyAnimateError, RequestError
+from easyanimate_data.preparation.engine import Engine
+
+ENGINES = [
+    Engine(),
+    Engine(name="processes", workers=2),
+    pytest.param(Engine(name="ray", workers=2), marks=pytest.mark.slow),  # a cluster takes ten seconds to start
+]
+
+
+@pytest.fixture(params=ENGINES, ids=lambda engine: engine.name)
+def engine(request):
+    return request.param
+
+
+def run(engine, work, numbers):
+    rows = [{"number": number, "place": place} for place, number in enumerate(numbers)]
+    found = {row["place"]: outcome for row, outcome in engine.run(work, rows)}
+    return [found[place] for place in range(len(rows))]
+
+
+def test_every_row_has_its_outcome(engine, fake_work, tmp_path):
+    outcomes = run(engine, fake_work.Square(trace=tmp_path), list(range(9)))
+    assert [outcome.values for outcome in outcomes] == [{"square": k * k} for k in range(9)]
+    assert not any(outcome.error for outcome in outcomes)
+    assert 1 <= len(list(tmp_path.iterdir())) <= 2  # opened once per worker
+
+
+def test_a_bad_row_costs_itself_alone(engine, fake_work):
+    outcomes = run(engine, fake_work.Square(), [1, "bad", 3, 4])
+    assert [outcome.error is None for outcome in outcomes] == [True, False, True, True]
+    assert "TypeError" in outcomes[1].error
+    assert outcomes[0].values == {"square": 1}
+
+
+def test_work_that_cannot_begin_ends_the_run(engine, fake_work):
+    with pytest.raises(EasyAnimateError, match=r"cannot be loaded[\s\S]*a test"):
+        run(engine, fake_work.Square(refuses=True), [1, 2, 3])
+
+
+def test_a_full_disk_ends_the_run(engine, fake_work):
+    with pytest.raises(EasyAnimateError, match=r"disk is full[\s\S]*--resume"):
+        run(engine, fake_work.Square(batch_size=1), [1, "full", 3])
+
+
+def test_nothing_to_do(engine, fake_work):
+    assert run(engine, fake_work.Square(), []) == []
+
+
+def test_a_row_that_kills_its_worker_costs_itself_alone(fake_work):
+    outcomes = run(Engine(name="processes", workers=2), fake_work.Square(batch_size=1), [1, 2, "die", 4, 5, 6, 7])
+    assert [outcome.values.get("square") for outcome in outcomes] == [1, 4, None, 16, 25, 36, 49]
+    assert outcomes[2].error == "the worker process died of this file"
+
+
+def test_a_run_that_is_left_ends_its_workers(fake_work):
+    import psutil
+
+    results = Engine(name="processes", workers=2).run(
+        fake_work.Square(batch_size=1), [{"number": number} for number in [1, "slow", "slow"]]
+    )
+    next(results)
+    workers = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    assert len(workers) == 2
+    results.close()
+    assert not [worker for worker in workers if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ({"workers": 0}, "1 or more"),
+        ({"workers": 4}, "--engine processes"),
+        ({"ray_address": "auto"}, "--engine ray"),
+    ],
+)
+def test_words_that_do_not_fit(words, says):
+    with pytest.raises(RequestError, match=says):
+        Engine(**words)
+
+
+def test_a_missing_extra_is_named(monkeypatch, fake_work):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(EasyAnimateError, match=r"easyanimate-data\[ray\]"):
+        run(Engine(name="ray"), fake_work.Square(), [1])

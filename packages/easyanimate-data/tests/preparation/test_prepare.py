@@ -1,0 +1,288 @@
+"""`ea data prepare`: what it makes of raw videos, and that it makes the same however it is disturbed."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from easyanimate_core import MediaError, RequestError
+from easyanimate_core.video import read_video
+from easyanimate_data.preparation.table import read_table, write_table
+
+CUT = 'sub folder/it\'s "cut" 视频.mp4'
+TABLE, LIST = "clips.parquet", "json_of_internal_datasets.json"
+
+
+def read_clips(dataset):
+    files = [path for path in sorted(dataset.rglob("*.mp4")) if path.is_file()]
+    return {path.relative_to(dataset).as_posix(): path.read_bytes() for path in files}
+
+
+def by_source(dataset):
+    rows = {}
+    for row in read_table(dataset / TABLE):
+        rows.setdefault(row["source"], []).append(row)
+    return rows
+
+
+class TestUndisturbed:
+    def test_every_source_has_rows_in_natural_order(self, undisturbed):
+        rows = by_source(undisturbed)
+        names = ["again", "broken", "empty", "n2", "n10", "short", "still"]
+        assert [source.split(".")[0] for source in rows][:7] == names
+        assert CUT in rows
+        assert "notes.txt" not in rows
+
+    def test_scenes_became_clips(self, undisturbed):
+        names = [row["file_path"].rpartition("/")[2] for row in by_source(undisturbed)[CUT]]
+        assert names == [f'it\'s "cut" 视频_{name}.mp4' for name in ("0", "2_0")]
+        first, last = by_source(undisturbed)[CUT]
+        assert (first["start"], first["end"]) == (0.0, 3.5)
+        assert (last["start"], last["end"]) == (6.0, 16.0)
+        for row in (first, last):
+            frames = read_video(undisturbed / row["file_path"]).frames
+            assert row["num_frames"] == len(frames) == round(10 * (row["end"] - row["start"]))
+            assert (row["height"], row["width"]) == frames.shape[1:3]
+
+    def test_a_broken_file_costs_a_row(self, undisturbed):
+        rows = by_source(undisturbed)
+        for source in ("broken.mp4", "empty.mov"):
+            (row,) = rows[source]
+            assert row["error"].startswith("split: The file cannot be read")
+            assert row["reason"] == "error in split"
+            assert row["file_path"] is None
+
+    def test_each_dropped_clip_has_a_reason(self, undisturbed):
+        rows = by_source(undisturbed)
+        assert rows["short.mp4"][0]["reason"] == "no scene of 3 s"
+        assert rows["still.mp4"][0]["reason"] == "motion_score < 0.05"
+        assert rows["uncut.mp4"][0]["reason"] == "looks like another clip"
+        assert rows["uncut.mp4"][0]["duplicate_of"] == rows["again.mp4"][0]["file_path"]
+
+    def test_the_list_is_that_of_the_original(self, undisturbed):
+        rows = json.loads((undisturbed / LIST).read_text(encoding="utf-8"))
+        kept = [row["file_path"] for row in read_table(undisturbed / TABLE) if row["file_path"] and not row["reason"]]
+        assert [row["file_path"] for row in rows] == kept
+        assert all(row == {"file_path": row["file_path"], "text": "", "type": "video"} for row in rows)
+        assert all((undisturbed / row["file_path"]).is_file() for row in rows)
+
+    def test_nothing_half_written_is_left(self, undisturbed):
+        assert not [path for path in undisturbed.rglob("*") if ".part" in path.name]
+
+    def test_raw_videos_are_not_touched(self, undisturbed, raw):
+        assert undisturbed.is_dir()
+        assert len([path for path in raw.rglob("*") if path.is_file()]) == 10
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        ["--engine", "processes", "--workers", "2"],
+        pytest.param(["--engine", "ray", "--workers", "2"], marks=pytest.mark.slow),  # a cluster takes ten seconds
+    ],
+    ids=lambda words: words[1],
+)
+def test_engines_make_equal_data_sets(run_ea, engine, raw, small, undisturbed, tmp_path):
+    run_ea("prepare", raw, "--out", tmp_path / "out", *small, *engine)
+    assert (tmp_path / "out" / TABLE).read_bytes() == (undisturbed / TABLE).read_bytes()
+    assert read_clips(tmp_path / "out") == read_clips(undisturbed)
+
+
+@pytest.mark.slow  # ten starts of the command
+@pytest.mark.parametrize("engine", [["local"], ["processes", "--workers", "2"]], ids=lambda words: words[0])
+def test_a_run_killed_at_ten_random_moments_ends_the_same(run_ea, engine, raw, small, undisturbed, tmp_path):
+    out, random_moment = tmp_path / "out", np.random.default_rng(7)
+    command = [sys.executable, run_ea.path, "prepare", raw, "--out", out, *small]
+    command += ["--engine", *engine]
+
+    def count_noted():
+        return sum(path.read_bytes().count(b"\n") for path in out.glob("journal/*.jsonl"))
+
+    kills = 0
+    while kills < 10:
+        before = count_noted()
+        with subprocess.Popen(  # noqa: S603 (own code)
+            [str(word) for word in [*command, *(["--resume"] if (out / "prepare.json").exists() else [])]],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            # Every other time one more item is finished first, so that the kills are spread over all stages.
+            while process.poll() is None and kills % 2 and count_noted() == before:
+                time.sleep(0.005)
+            deadline = time.monotonic() + (random_moment.uniform(0, 0.3) if kills % 2 else random_moment.uniform(0, 3))
+            while process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.005)
+            if process.poll() is not None:
+                break  # it was done before ten kills
+            process.send_signal(signal.SIGKILL)
+        kills += 1
+        for row in read_table(out / TABLE) if (out / TABLE).is_file() else ():
+            assert row["file_path"] is None or (out / row["file_path"]).is_file()
+    assert kills >= 5
+    run_ea("prepare", raw, "--out", out, *small, *(["--resume"] if (out / "prepare.json").exists() else []))
+    assert (out / TABLE).read_bytes() == (undisturbed / TABLE).read_bytes()
+    assert read_clips(out) == read_clips(undisturbed)
+    assert (out / LIST).read_bytes() == (undisturbed / LIST).read_bytes()
+    assert not [path for path in out.rglob("*") if ".part" in path.name]
+    for journal in out.glob("journal/*.jsonl"):
+        keys = [json.loads(line)["key"] for line in journal.read_text(encoding="utf-8").splitlines()]
+        assert len(keys) == len(set(keys)), journal  # nothing was done twice but what was under way
+
+
+class TestResume:
+    @pytest.fixture
+    def out(self, undisturbed, tmp_path):
+        shutil.copytree(undisturbed, tmp_path / "out")
+        return tmp_path / "out"
+
+    def test_a_finished_run_does_nothing_again(self, run_ea, out, raw, small, undisturbed, monkeypatch):
+        monkeypatch.setattr("easyanimate_data.preparation.work.Worker.__call__", None)
+        run_ea("prepare", raw, "--out", out, *small, "--resume")
+        assert (out / TABLE).read_bytes() == (undisturbed / TABLE).read_bytes()
+
+    def test_new_videos_are_added(self, run_ea, out, raw, small, make_video, tmp_path):
+        more = tmp_path / "raw"
+        shutil.copytree(raw, more)
+        settings = json.loads((out / "prepare.json").read_text())
+        settings["input"] = settings["stages"]["split"]["input"] = str(more)
+        (out / "prepare.json").write_text(json.dumps(settings))
+        make_video(more / "n3.mp4", [4], seed=9)
+        run_ea("prepare", more, "--out", out, *small, "--resume")
+        assert by_source(out)["n3.mp4"][0]["motion_score"] > 0
+        assert not by_source(out)["n3.mp4"][0]["reason"]
+
+    def test_other_bounds_need_no_scores_anew(self, run_ea, out, raw, monkeypatch):
+        monkeypatch.setattr("easyanimate_data.preparation.score.read_clip", None)  # every clip has its scores
+        words = ["--set", "split.min_pixels=0", "--min", "motion=0", "--stages", "split,motion,export"]
+        run_ea("prepare", raw, "--out", out, *words, "--resume")
+        assert by_source(out)["still.mp4"][0]["reason"] is None
+        assert by_source(out)["uncut.mp4"][0]["reason"] is None
+
+    def test_other_settings_are_refused(self, run_ea, out, raw, small):
+        with pytest.raises(RequestError, match=r"min_seconds: 3.0 then, 1.0 now[\s\S]*--replace"):
+            run_ea("prepare", raw, "--out", out, *small, "--set", "split.min_seconds=1", "--resume")
+
+    def test_errors_can_be_tried_again(self, run_ea, out, raw, small, make_video, tmp_path):
+        mended = tmp_path / "raw"
+        shutil.copytree(raw, mended)
+        make_video(mended / "broken.mp4", [4], seed=11)
+        settings = json.loads((out / "prepare.json").read_text())
+        settings["stages"]["split"]["input"] = str(mended)
+        (out / "prepare.json").write_text(json.dumps(settings))
+        run_ea("prepare", mended, "--out", out, *small, "--resume")
+        assert by_source(out)["broken.mp4"][0]["error"]
+        run_ea("prepare", mended, "--out", out, *small, "--resume", "--retry-errors")
+        assert by_source(out)["broken.mp4"][0]["motion_score"] > 0
+
+    def test_replace_starts_anew(self, run_ea, out, raw, small, undisturbed):
+        (out / "mine.txt").write_text("stays")
+        run_ea("prepare", raw, "--out", out, *small, "--set", "split.min_seconds=3.9", "--replace")
+        assert set(read_clips(out)) < set(read_clips(undisturbed))
+        assert (out / "mine.txt").exists()
+
+    def test_own_columns_stay(self, run_ea, out, raw, small):
+        table = read_table(out / TABLE)
+        table.column("mine")[0] = "note"
+        write_table(out / TABLE, table)
+        run_ea("prepare", raw, "--out", out, *small, "--resume")
+        assert read_table(out / TABLE).column("mine")[0] == "note"
+
+
+def test_a_full_disk_stops_the_run_which_goes_on_later(run_ea, raw, small, undisturbed, tmp_path, monkeypatch):
+    from easyanimate_data.preparation import split
+
+    real, cuts = split.cut_clip, []
+
+    def cut(source, out, **times):
+        cuts.append(out)
+        if len(cuts) == 3:
+            raise OSError(28, "No space left on device", str(out))
+        real(source, out, **times)
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(split, "cut_clip", cut)
+    with pytest.raises(MediaError, match=r"disk is full[\s\S]*--resume"):
+        run_ea("prepare", raw, "--out", out, *small)
+    assert not [path for path in out.rglob("*") if ".part" in path.name]
+    monkeypatch.setattr(split, "cut_clip", real)
+    run_ea("prepare", raw, "--out", out, *small, "--resume")
+    assert (out / TABLE).read_bytes() == (undisturbed / TABLE).read_bytes()
+
+
+class TestBadInput:
+    def test_no_videos(self, run_ea, tmp_path):
+        (tmp_path / "raw").mkdir()
+        (tmp_path / "raw" / "a.txt").touch()
+        with pytest.raises(MediaError, match=r"No videos were found[\s\S]*1 \.txt[\s\S]*\.mp4 \.webm \.mkv"):
+            run_ea("prepare", tmp_path / "raw", "--out", tmp_path / "out")
+
+    def test_no_such_folder(self, run_ea, tmp_path):
+        with pytest.raises(MediaError, match="no such folder"):
+            run_ea("prepare", tmp_path / "nowhere", "--out", tmp_path / "out")
+
+    def test_a_folder_of_another_run(self, run_ea, undisturbed, raw, small):
+        before = (undisturbed / TABLE).read_bytes()
+        with pytest.raises(MediaError, match=r"earlier run[\s\S]*--resume to continue it, --replace"):
+            run_ea("prepare", raw, "--out", undisturbed, *small)
+        assert (undisturbed / TABLE).read_bytes() == before
+
+    def test_a_folder_of_something_else(self, run_ea, raw, tmp_path):
+        (tmp_path / "thesis.docx").touch()
+        with pytest.raises(MediaError, match=r"other files[\s\S]*thesis"):
+            run_ea("prepare", raw, "--out", tmp_path)
+
+    def test_nothing_to_resume(self, run_ea, raw, tmp_path):
+        with pytest.raises(MediaError, match="nothing to resume"):
+            run_ea("prepare", raw, "--out", tmp_path / "out", "--resume")
+
+    def test_a_bound_that_drops_everything(self, run_ea, raw, tmp_path):
+        words = ["--set", "split.min_pixels=0", "--stages", "split,motion"]
+        with pytest.raises(MediaError, match=r"no clip is left[\s\S]*motion_score < 100; motion_score: \d+ clips"):
+            run_ea("prepare", raw, "--out", tmp_path / "out", *words, "--min", "motion=100")
+        run_ea("prepare", raw, "--out", tmp_path / "out", *words, "--min", "motion=0", "--resume")
+
+    def test_no_clips_yet(self, run_ea, raw, tmp_path):
+        with pytest.raises(RequestError, match="begin with split"):
+            run_ea("prepare", raw, "--out", tmp_path / "out", "--stages", "motion,export")
+
+    def test_a_second_run_at_the_same_time(self, run_ea, raw, small, tmp_path):
+        from easyanimate_data.preparation.folder import open_folder
+
+        with open_folder(tmp_path / "out"), pytest.raises(MediaError, match="Another run"):
+            run_ea("prepare", raw, "--out", tmp_path / "out", *small)
+
+    @pytest.mark.parametrize(
+        ("words", "says"),
+        [
+            (["--stages", "split,motoin"], r"There is no stage motoin[\s\S]*did you mean motion"),
+            (["--stages", "split,split"], "Each stage stands once"),
+            (["--min", "motion"], "FILTER=NUMBER"),
+            (["--min", "motion=much"], r"filters.motion.minimum is no number[\s\S]*'much'"),
+            (["--set", "filters.motion.least=2"], "Unknown setting filters.motion.least"),
+            (["--set", "filters.text.options.langs=en", "--stages", "text"], "langs"),
+            (["--set", "split.min_secs=2"], r"Unknown setting split.min_secs[\s\S]*did you mean min_seconds"),
+            (["--set", "split.min_seconds=20"], "do not fit together"),
+            (["--set", "batch_size=0"], "batch_size of 1 or more"),
+            (["--workers", "2"], "--engine processes"),
+            (["--resume", "--replace"], "one of them"),
+        ],
+    )
+    def test_options_that_cannot_be_taken(self, run_ea, words, says, raw, tmp_path):
+        with pytest.raises(RequestError, match=says):
+            run_ea("prepare", raw, "--out", tmp_path / "out", *words)
+        assert not (tmp_path / "out").exists()
+
+    def test_a_missing_ffmpeg(self, run_ea, raw, small, tmp_path, monkeypatch):
+        import imageio_ffmpeg
+        from easyanimate_core import PluginError
+
+        def find():
+            raise RuntimeError("No ffmpeg exe could be found.")
+
+        monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", find)
+        with pytest.raises(PluginError, match="imageio-ffmpeg"):
+            run_ea("prepare", raw, "--out", tmp_path / "out", *small)

@@ -1,0 +1,75 @@
+"""Rules drop clips one after the other; each says why; `compat` repeats the original's gaps."""
+
+import pytest
+from easyanimate_core import MediaError
+from easyanimate_data.preparation.rule import Threshold, Unalike, apply_rules, refuse_nothing_left
+from easyanimate_data.preparation.table import ClipTable
+
+NAMES = ["good", "ugly", "still", "texty", "unscored", "broken", "nothing"]
+
+
+@pytest.fixture
+def table():
+    table = ClipTable()
+    for name in NAMES[:-1]:
+        table.extend([{"source": "a.mp4", "file_path": f"clips/a.mp4/{name}.mp4", "beauty": 5.0, "motion": 3.0}])
+    table.extend([{"source": "b.mp4", "file_path": None, "reason": "no scene of 3 s"}])
+    table.update(0, {"text": 0.0})
+    table.update(1, {"beauty": 2.0})  # dropped by beauty, so it never got a text score
+    table.update(2, {"motion": 0.5, "text": 0.01})
+    table.update(3, {"text": 0.4})
+    table.update(5, {"error": "motion: cannot be read", "text": 0.0})
+    return table
+
+
+RULES = [Threshold("beauty", 4.0), Threshold("motion", 2.0, 20.0), Threshold("text", None, 0.02)]
+
+
+def reasons(table):
+    return dict(zip(NAMES, table.column("reason"), strict=True))
+
+
+def test_filters_are_cumulative(table):
+    apply_rules(table, RULES)
+    assert reasons(table) == {
+        "good": None,
+        "ugly": "beauty < 4",
+        "still": "motion < 2",
+        "texty": "text > 0.02",
+        "unscored": "no text",
+        "broken": "error in motion",
+        "nothing": "no scene of 3 s",
+    }
+
+
+def test_compat_lets_through_what_the_last_score_file_lacks(table):
+    """The mock case of facts/data.md: rejected for its looks, no text score, captioned all the same."""
+    apply_rules(table, RULES, compat=True)
+    assert reasons(table)["ugly"] is None
+    assert reasons(table)["unscored"] is None
+    assert reasons(table)["texty"] == "text > 0.02"
+
+
+def test_bounds_can_be_tried_again(table):
+    apply_rules(table, [Threshold("beauty", 9.0)])
+    assert not table.find_kept()
+    apply_rules(table, [Threshold("beauty", 1.0), Threshold("motion")])
+    assert len(table.find_kept()) == 5
+
+
+def test_the_first_of_clips_that_look_alike_stays(table):
+    for place, digits in enumerate(["0" * 48, "0" * 47 + "1", "f" * 48, "0" * 48, None]):
+        table.update(place, {"perceptual_hash": digits})
+    apply_rules(table, [Threshold("beauty", 4.0), Unalike(2)])
+    assert reasons(table)["texty"] == "looks like another clip"
+    assert reasons(table)["good"] is None
+    assert table.column("duplicate_of")[3] == "clips/a.mp4/good.mp4"
+    assert table.column("duplicate_of")[1] is None  # it was dropped before
+
+
+def test_a_bound_that_drops_everything_is_an_error_with_the_distribution(table):
+    apply_rules(table, [Threshold("motion", 100.0)])
+    with pytest.raises(MediaError, match=r"motion < 100; motion: 6 clips from 0\.5 to 3.*median 3[\s\S]*--resume"):
+        refuse_nothing_left(table, "motion", "motion")
+    apply_rules(table, [])
+    refuse_nothing_left(table, "motion", "motion")

@@ -1,0 +1,44 @@
+"""Raw videos are found wherever they lie, each folder once."""
+
+import os
+
+import pytest
+from easyanimate_core import MediaError
+from easyanimate_data.preparation.source import SOURCE_SUFFIXES, find_sources
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_in_natural_order_with_all_endings(tmp_path):
+    touch(tmp_path, "v10.mp4", "v2.MP4", "sub/视频 1.mkv", "sub/it's.webm", "a.txt", "b.jpg", ".hidden.mp4", "noending")
+    sources = find_sources(tmp_path)
+    assert sources.paths == ("sub/it's.webm", "sub/视频 1.mkv", "v2.MP4", "v10.mp4")
+    assert sources.others == {".txt": 1, ".jpg": 1, ".mp4": 1, "noending": 1}
+    assert {".mp4", ".webm", ".mkv", ".avi", ".flv", ".mov"} <= set(SOURCE_SUFFIXES)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_links_are_followed_once(tmp_path):
+    touch(tmp_path, "elsewhere/a.mp4", "raw/b.mp4", "raw/sub/c.mp4")
+    raw = tmp_path / "raw"
+    (raw / "folder").symlink_to(tmp_path / "elsewhere")
+    (raw / "file.mp4").symlink_to(tmp_path / "elsewhere" / "a.mp4")
+    (raw / "sub" / "back").symlink_to(raw)
+    assert find_sources(raw).paths == ("b.mp4", "file.mp4", "folder/a.mp4", "sub/c.mp4")
+
+
+def test_the_output_is_not_looked_into(tmp_path):
+    touch(tmp_path, "a.mp4", "dataset/clips/a.mp4/a_0.mp4")
+    assert find_sources(tmp_path, leave_out=tmp_path / "dataset").paths == ("a.mp4",)
+
+
+def test_nothing_to_find(tmp_path):
+    with pytest.raises(MediaError, match="no such folder"):
+        find_sources(tmp_path / "nowhere")
+    touch(tmp_path, "a.pdf")
+    with pytest.raises(MediaError, match=r"1 \.pdf[\s\S]*\.mov"):
+        find_sources(tmp_path)

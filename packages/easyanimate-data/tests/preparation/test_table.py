@@ -1,0 +1,58 @@
+"""The clips table: rows and columns, on disk and back."""
+
+import pytest
+from easyanimate_core import MediaError
+from easyanimate_data.preparation.table import ClipTable, key_of, read_table, write_table
+
+
+def make_table():
+    table = ClipTable()
+    table.extend([{"source": "n10.mp4", "file_path": "clips/n10.mp4/n10_0.mp4", "start": 0.0}])
+    table.extend([{"source": "n2.mp4", "file_path": None, "error": "split: broken"}])
+    table.extend(
+        [{"source": "n1.mp4", "file_path": f"clips/n1.mp4/n1_{k}.mp4", "start": 5.0 - k, "mine": k} for k in range(2)]
+    )
+    return table
+
+
+def test_rows_are_in_natural_order_and_columns_grow():
+    table = make_table()
+    table.sort()
+    assert [key_of(row) for row in table] == [
+        "clips/n1.mp4/n1_1.mp4",
+        "clips/n1.mp4/n1_0.mp4",
+        "n2.mp4",
+        "clips/n10.mp4/n10_0.mp4",
+    ]
+    assert table.column("mine") == [1, 0, None, None]
+    table.update(3, {"score": 0.5, "scores": [1.0, 2.0]})
+    assert table.row(3)["score"] == 0.5
+    assert table.row(0)["scores"] is None
+
+
+def test_the_file_keeps_everything(tmp_path):
+    table = make_table()
+    table.update(0, {"scores": [1.0, 2.5], "caption": "一个红色的圆形"})
+    write_table(tmp_path / "clips.parquet", table)
+    again = read_table(tmp_path / "clips.parquet")
+    assert again.columns == table.columns
+    assert [path.name for path in tmp_path.iterdir()] == ["clips.parquet"]
+
+
+def test_rows_can_be_dropped():
+    table = make_table()
+    table.drop_rows([0, 2])
+    assert [row["source"] for row in table] == ["n2.mp4", "n1.mp4"]
+    assert table.find_kept() == [1]
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "clips.parquet").write_text("no table")
+    with pytest.raises(MediaError, match="cannot be read"):
+        read_table(tmp_path / "clips.parquet")
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"source": ["a.mp4"]}), tmp_path / "clips.parquet")
+    with pytest.raises(MediaError, match="file_path"):
+        read_table(tmp_path / "clips.parquet")
