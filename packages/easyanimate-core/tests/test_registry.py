@@ -7,7 +7,8 @@ from easyanimate_core import PluginError
 from easyanimate_core.registry import load_plugins
 
 GOOD = """
-from easyanimate_core import CommandSpec, DatasetSpec, ModelSpec, SchedulerSpec, WeightsSource, hookimpl
+from easyanimate_core import CaptionerSpec, CommandSpec, DatasetSpec, FilterSpec, ModelSpec, SchedulerSpec
+from easyanimate_core import WeightsSource, hookimpl
 
 @hookimpl
 def ea_models():
@@ -28,6 +29,14 @@ def ea_datasets():
 @hookimpl
 def ea_commands():
     return [CommandSpec(group="data", name="count", summary="Count.", load=dict)]
+
+@hookimpl
+def ea_filters():
+    return [FilterSpec(key="light", summary="Brightness.", load=dict, minimum=0.1)]
+
+@hookimpl
+def ea_captioners():
+    return [CaptionerSpec(key="painter", summary="Names the light.", load=dict)]
 """
 MODEL = """
 from easyanimate_core import ModelSpec, hookimpl
@@ -70,6 +79,8 @@ def test_everything_of_a_plugin_is_found(install):
     assert "heun" in plugins.schedulers()
     assert plugins.dataset("shards") is plugins.datasets()["shards"]
     assert plugins.command("data", "count") is plugins.commands()["data count"]
+    assert plugins.filter("light") is plugins.filters()["light"]
+    assert plugins.captioner("painter") is plugins.captioners()["painter"]
     (plugin,) = [item for item in plugins.installed if item.distribution == "good-plugin"]
     assert (plugin.version, plugin.module, plugin.name) == ("1.0", "good_plugin", "main")
     assert plugin.provides == (
@@ -78,6 +89,8 @@ def test_everything_of_a_plugin_is_found(install):
         "sampler heun",
         "dataset shards",
         "command data count",
+        "filter light",
+        "captioner painter",
     )
     assert plugin.heavy_imports == ()
 

@@ -7,7 +7,8 @@ from easyanimate_data.preparation.engine import Engine
 ENGINES = [
     Engine(),
     Engine(name="processes", workers=2),
-    pytest.param(Engine(name="ray", workers=2), marks=pytest.mark.slow),  # a cluster takes ten seconds to start
+    # A cluster takes ten seconds to start. Ray warns of parts of its own.
+    pytest.param(Engine(name="ray", workers=2), marks=[pytest.mark.slow, pytest.mark.filterwarnings("ignore:::ray")]),
 ]
 
 

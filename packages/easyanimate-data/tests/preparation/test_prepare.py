@@ -82,7 +82,9 @@ class TestUndisturbed:
     "engine",
     [
         ["--engine", "processes", "--workers", "2"],
-        pytest.param(["--engine", "ray", "--workers", "2"], marks=pytest.mark.slow),  # a cluster takes ten seconds
+        pytest.param(
+            ["--engine", "ray", "--workers", "2"], marks=[pytest.mark.slow, pytest.mark.filterwarnings("ignore:::ray")]
+        ),
     ],
     ids=lambda words: words[1],
 )

@@ -3,10 +3,10 @@ import json
 import pytest
 from easyanimate_core import MediaError
 from easyanimate_core.video import read_video
-from easyanimate_data.training.dataset import JsonClips
 from easyanimate_data.shapes.clip import ShapesClips
 from easyanimate_data.shapes.generation import DATASET_NAME, SETTINGS_NAME, ShapesSettings, write_shapes
 from easyanimate_data.shapes.judge import judge_clip
+from easyanimate_data.training.dataset import JsonClips
 
 SETTINGS = ShapesSettings(count=3, seed=4)
 

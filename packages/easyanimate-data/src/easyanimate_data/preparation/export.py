@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from easyanimate_core.atomic import atomic_path
 from easyanimate_core.errors import MediaError
 
-from easyanimate_data.preparation.score import text_of
+from easyanimate_data.preparation.table import text_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ def export(dataset: Path, table: ClipTable, config: ExportConfig) -> tuple[Path,
     listed = [
         {
             "file_path": (base / row["file_path"]).as_posix() if base else row["file_path"],
-            "text": text_of(row) or "",
+            "text": text_of(row),
             "type": "video",
         }
         for row in rows

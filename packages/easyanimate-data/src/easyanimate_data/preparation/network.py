@@ -42,7 +42,7 @@ def loading(model: str | Path, *, expected: str, extra: Extra) -> Generator[None
 
     Args:
         model: Folder, file or Hugging Face id.
-        expected: What it should be: "a CLIP model".
+        expected: What it should be: "a Hugging Face id or a folder of a CLIP model".
         extra: Holds the packages that are used in the block.
 
     Raises:
@@ -59,8 +59,8 @@ def loading(model: str | Path, *, expected: str, extra: Extra) -> Generator[None
         raise WeightsError(
             "A model cannot be loaded.",
             received=f"{model} ({type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')})",
-            expected=f"{expected}: a Hugging Face id, or where it is on this machine",
-            fix="check the name, the connection to Hugging Face and, for a folder, that it is whole",
+            expected=expected,
+            fix="check the name, the connection, and that files on this machine are whole",
         ) from error
 
 

@@ -138,7 +138,7 @@ class Preparation:
 
     def report(self) -> Path:
         """Show what came in, what was dropped and why."""
-        from easyanimate_data.preparation.report import ThresholdLine, write_report
+        from easyanimate_data.preparation.report.page import ThresholdLine, write_report
 
         folder = self.folder
         lines = [

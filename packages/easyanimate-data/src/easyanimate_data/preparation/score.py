@@ -11,6 +11,7 @@ from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_core.registry import load_plugins
 
 from easyanimate_data.frames import Reader, choose_indices, read_frames, read_timeline
+from easyanimate_data.preparation.table import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,13 +56,13 @@ class Score:
 
         def score(rows: Sequence[Row]) -> list[dict[str, Any] | Exception]:
             results: list[dict[str, Any] | Exception] = []
-            texts = [text_of(row) for row in rows] if spec.uses_text else [""] * len(rows)
+            texts = [text_of(row) for row in rows]
             read = [
-                read_clip(self.dataset, row, spec.frames, self.reader) if text is not None else None
+                read_clip(self.dataset, row, spec.frames, self.reader) if text or not spec.uses_text else None
                 for row, text in zip(rows, texts, strict=True)
             ]
             good = [i for i, frames in enumerate(read) if frames is not None and not isinstance(frames, Exception)]
-            values = _call(spec, function, [cast("Frames", read[i]) for i in good], [str(texts[i]) for i in good])
+            values = _call(spec, function, [cast("Frames", read[i]) for i in good], [texts[i] for i in good])
             answers = dict(zip(good, values, strict=True))
             for i, frames in enumerate(read):
                 if isinstance(frames, Exception):
@@ -71,11 +72,6 @@ class Score:
             return results
 
         return score
-
-
-def text_of(row: Row) -> str | None:
-    """The text of a clip: its rewritten caption, else its caption, else None."""
-    return row.get("rewritten") or row.get("caption") or None
 
 
 def read_clip(dataset: Path, row: Row, choice: FrameChoice, reader: Reader) -> Frames | Exception:

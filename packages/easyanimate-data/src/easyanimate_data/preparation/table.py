@@ -37,6 +37,11 @@ def key_of(row: Mapping[str, Any]) -> str:
     return str(row["file_path"] or row["source"])
 
 
+def text_of(row: Mapping[str, Any]) -> str:
+    """The text of a clip: its rewritten caption, else its caption, else nothing."""
+    return str(row.get("rewritten") or row.get("caption") or "")
+
+
 class ClipTable:
     """Rows by position, columns by name; a row that lacks a column has None there.
 

@@ -160,8 +160,10 @@ class TrainingSet:
         }
         if self.mask_rule is not None:
             sizes = num_frames, shape.height, shape.width
-            kinds = [draw_kind(num_frames, item.rng, self.mask_rule) for item in items]
-            read["mask"] = np.stack([draw_mask(kind, sizes, item.rng) for kind, item in zip(kinds, items, strict=True)])
+            rule = self.mask_rule
+            read["mask"] = np.stack(
+                [draw_mask(draw_kind(num_frames, item.rng, rule), sizes, item.rng) for item in items]
+            )
         return read
 
     def _read(self, batch: Batch, index: int, read_index: int) -> _Item:

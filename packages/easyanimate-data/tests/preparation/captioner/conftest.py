@@ -19,8 +19,17 @@ TEMPLATE = (
 VISION = "<|vision_start|>{}<|vision_end|>"
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Networks this small only lose by more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def make_tokenizer():
-    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(SPECIAL + WORDS)}, unk_token="<unk>"))
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(SPECIAL + WORDS)}, "<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     named = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     return transformers.PreTrainedTokenizerFast(

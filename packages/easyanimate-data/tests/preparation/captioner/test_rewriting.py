@@ -21,7 +21,7 @@ from easyanimate_data.preparation.captioner.rewriting import enhance_prompts, pa
         ('{"rewritten description": "A dog runs.",}', "A dog runs."),
         ('{"rewritten description": "A dog,\nthen a cat."}', "A dog,\nthen a cat."),
         ("{'rewritten description': 'A dog's tail.'}", "A dog's tail."),
-        ("{“rewritten description”：“一只“大”狗。”}", "一只“大”狗。"),
+        ("{“rewritten description”\uff1a“一只“大”狗。”}", "一只“大”狗。"),
         ('{"rewritten description": “A dog.”}', "A dog."),
         ('{"Rewritten_Description": "A dog."}', "A dog."),
         ('{"rewritten description": "A "big" dog.", "words": 3,}', 'A "big" dog.'),

@@ -9,8 +9,17 @@ VISION = TOWER | {"image_size": 32, "patch_size": 8}
 WORDS = ["<pad>", "<start>", "<end>", "<unk>", "a", "red", "blue", "ball", "box", "rolls", "falls"]
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Networks this small only lose by more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def save_tokenizer(folder, longest):
-    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, "<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     words.post_processor = processors.TemplateProcessing(
         single="<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", 2)]

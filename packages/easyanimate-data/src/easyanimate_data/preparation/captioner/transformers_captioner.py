@@ -60,7 +60,7 @@ def load(  # noqa: PLR0913 (keyword-only)
             received=f"temperature {temperature}, top_p {top_p}, max_tokens {max_tokens}",
             expected="temperature from 0, top_p above 0 and at most 1, max_tokens from 1",
         )
-    with loading(model, expected="a model for images or a language model", extra="caption"):
+    with loading(model, expected="a Hugging Face id or a folder of a model that follows instructions", extra="caption"):
         import transformers
         from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 

@@ -90,7 +90,7 @@ def load_embedder(model: str | Path, *, device: str | None, dtype: str, texts: b
         PluginError: When torch or transformers is not installed.
         WeightsError: When the model cannot be loaded or has no text half.
     """
-    expected = "a model for images and texts" if texts else "a model for images"
+    expected = f"a Hugging Face id or a folder of a model for images{' and texts' if texts else ''}"
     with loading(model, expected=expected, extra="score"):
         import transformers
 

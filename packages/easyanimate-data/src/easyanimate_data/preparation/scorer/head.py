@@ -66,7 +66,7 @@ def load_head(published: PublishedHead, path: str | Path | None, width: int) -> 
     Raises:
         WeightsError: When it cannot be fetched or read, or is not that head.
     """
-    with loading(path or published.url, expected=f"the head of {published.name}", extra="score"):
+    with loading(path or published.url, expected=f"a file with the head of {published.name}", extra="score"):
         import torch
 
         file = Path(path) if path else _fetch(published)

@@ -75,7 +75,7 @@ def _load_detector(folder: Path | None, device: str | None) -> Any:
     place = pick_device(device)
     folder = folder or Path(MODULE_PATH) / "model"
     path = folder / _DETECTOR_FILE
-    with loading(path, expected=f"EasyOCR's detector {_DETECTOR_FILE}", extra="score"):
+    with loading(path, expected=f"a folder with EasyOCR's detector {_DETECTOR_FILE}", extra="score"):
         reader: Any = easyocr.Reader(
             ["en", "ch_sim"],
             gpu=place,  # pyright: ignore[reportArgumentType] (EasyOCR takes a device as well)

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from easyanimate_core.spec import Video
 from easyanimate_core.video import write_video
-from easyanimate_data.preparation.report import ThresholdLine, write_report
-from easyanimate_data.preparation.report_chart import BOTTOM, LEFT, RIGHT, TOP, draw_histogram
-from easyanimate_data.preparation.report_count import count_totals, count_values, describe_shape
-from easyanimate_data.preparation.report_funnel import follow_clips
-from easyanimate_data.preparation.report_sheet import choose_evenly, cut_text, make_sheets
+from easyanimate_data.preparation.report.chart import BOTTOM, LEFT, RIGHT, TOP, draw_histogram
+from easyanimate_data.preparation.report.count import count_totals, count_values, describe_shape
+from easyanimate_data.preparation.report.funnel import follow_clips
+from easyanimate_data.preparation.report.page import ThresholdLine, write_report
+from easyanimate_data.preparation.report.sheet import choose_evenly, cut_text, make_sheets
 
 VOID = {"meta", "img", "br"}
 HOSTILE = 'it\'s "<script>alert(1)</script>" & <b>'
@@ -156,10 +156,11 @@ def test_everything_dropped_shows_where_the_numbers_lie(dataset):
 
 @pytest.mark.parametrize("value", [None, float("nan")])
 def test_columns_without_a_number(dataset, value):
-    rows = [clip("clips/a.mp4", motion_score=value, other_score=value) for _ in range(2)]
+    rows = [clip("clips/a.mp4", motion_score=value, text_score=value, other_score=value) for _ in range(2)]
     page = Page(report(dataset, rows))
     assert "no numbers; 2 without a number" in page.text
-    assert "0 of 0 in the range (none)" in page.text
+    assert "in the range" not in page.text
+    assert "other_score" in page.text or value is None
 
 
 def test_lists_and_texts_are_no_scores(dataset, rows):
@@ -276,6 +277,10 @@ class TestHistogram:
         assert [(mark.place, mark.outside) for mark in far.bounds] == [(RIGHT, True), (LEFT, True)]
         assert far.bounds[0].label == "min 400 →"
         assert len(far.bars) == 2
+
+    def test_a_threshold_at_the_end_of_the_axis_is_on_it(self):
+        drawn = draw_histogram([0.4, 2.5], [], minima=[0.3])  # the axis begins at 3 * 0.1, a little more than 0.3
+        assert not drawn.bounds[0].outside
 
     def test_ticks_of_counts_are_whole(self):
         drawn = draw_histogram([1, 2, 3], [])

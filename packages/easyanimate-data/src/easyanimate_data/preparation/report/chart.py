@@ -102,12 +102,16 @@ def draw_histogram(
         title = f"{begin:.5g} to {end:.5g}: {num_kept} kept, {num_dropped} dropped"
         width = round(x(end) - x(begin) - 1, 2)
         bars.append(Bar(x(begin), width, kept_y, round(BOTTOM - kept_y, 2), all_y, round(kept_y - all_y, 2), title))
+    slack = 1e-6 * bin_width
     bounds = [(value, f"min {value:g}") for value in minima] + [(value, f"max {value:g}") for value in maxima]
     return Histogram(
         bars=bars,
         x_ticks=[Mark(x(tick), f"{tick:.6g}") for tick in _ticks(low, high)],
         y_ticks=[Mark(y(tick), f"{tick:g}") for tick in range(0, top + 1, y_step)],
-        bounds=[_mark_bound(x(min(max(value, low), high)), label, low <= value <= high) for value, label in bounds],
+        bounds=[
+            _mark_bound(x(min(max(value, low), high)), label, low - slack <= value <= high + slack)
+            for value, label in bounds
+        ],
     )
 
 

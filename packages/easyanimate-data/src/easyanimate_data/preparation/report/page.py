@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.atomic import atomic_path
 
-from easyanimate_data.preparation import report_chart
-from easyanimate_data.preparation.report_count import (
+from easyanimate_data.preparation.report import chart
+from easyanimate_data.preparation.report.count import (
     count_totals,
     count_values,
     describe_rate,
@@ -19,9 +19,10 @@ from easyanimate_data.preparation.report_count import (
     is_kept,
     read_number,
 )
-from easyanimate_data.preparation.report_funnel import follow_clips
-from easyanimate_data.preparation.report_sheet import choose_evenly, cut_text, make_sheets, text_of
+from easyanimate_data.preparation.report.funnel import follow_clips
+from easyanimate_data.preparation.report.sheet import choose_evenly, cut_text, make_sheets
 from easyanimate_data.preparation.rule import describe_numbers
+from easyanimate_data.preparation.table import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     Row = Mapping[str, Any]
 
 REPORT_NAME = "report.html"
-TEMPLATE_NAME = "report.html.j2"
+TEMPLATE_NAME = "page.html.j2"
 NUM_SLOWEST = 10
 NUM_SAMPLES = 6
 MOST_LISTED = 200
@@ -71,13 +72,13 @@ class Distribution:
         column: Its name, with the unit.
         chart: Its histogram, None when there are no numbers.
         text: Least, quartiles and most.
-        inside: Clips in the range that is kept; None when there is no threshold.
+        inside: Clips in the range that is kept; None without a threshold or without numbers.
         total: Clips with a number.
         missing: Clips without one.
     """
 
     column: str
-    chart: report_chart.Histogram | None
+    chart: chart.Histogram | None
     text: str
     inside: int | None
     total: int
@@ -126,7 +127,7 @@ def write_report(  # noqa: PLR0913 (keyword-only)
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("easyanimate_data", "preparation"),
+        loader=PackageLoader("easyanimate_data", "preparation/report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -168,7 +169,7 @@ def _describe_rows(
     captioned = [row for row in clips if text_of(row)]
     lengths = [{**row, "characters": len(text_of(row))} for row in captioned]
     return {
-        "chart": report_chart,
+        "chart": chart,
         "most_listed": MOST_LISTED,
         "totals": count_totals(rows),
         "distributions": [_distribute(clips, column, thresholds) for column in scores],
@@ -192,7 +193,7 @@ def _distribute(
 ) -> Distribution:
     lines = [line for line in thresholds if line.column == column and (line.minimum, line.maximum) != (None, None)]
     numbers = [(number, is_kept(row)) for row in clips if (number := read_number(row, column)) is not None]
-    chart = report_chart.draw_histogram(
+    histogram = chart.draw_histogram(
         [number for number, kept in numbers if kept],
         [number for number, kept in numbers if not kept],
         minima=[line.minimum for line in lines if line.minimum is not None],
@@ -201,9 +202,9 @@ def _distribute(
     inside = sum(all(line.keeps(number) for line in lines) for number, _ in numbers)
     return Distribution(
         column=label or column,
-        chart=chart,
+        chart=histogram,
         text=describe_numbers(number for number, _ in numbers),
-        inside=inside if lines else None,
+        inside=inside if lines and numbers else None,
         total=len(numbers),
         missing=len(clips) - len(numbers),
     )

@@ -14,13 +14,14 @@ from easyanimate_core.errors import MediaError
 from PIL import Image
 
 from easyanimate_data.frames import read_frames, read_timeline
-from easyanimate_data.preparation.report_count import is_kept, read_number
+from easyanimate_data.preparation.report.count import is_kept, read_number
+from easyanimate_data.preparation.table import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from easyanimate_data.preparation.report import ThresholdLine
+    from easyanimate_data.preparation.report.page import ThresholdLine
 
 NUM_FRAMES = 4
 PICTURE_WIDTH, PICTURE_HEIGHT = 320, 160
@@ -107,11 +108,6 @@ def make_sheets(
         )
         for title, rows in order
     ]
-
-
-def text_of(row: Mapping[str, Any]) -> str:
-    """The text that is exported: the rewritten caption if there is one."""
-    return str(row.get("rewritten") or row.get("caption") or "")
 
 
 def cut_text(text: str, most: int) -> str:

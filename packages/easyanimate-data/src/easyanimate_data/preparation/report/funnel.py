@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from easyanimate_data.preparation.report_count import is_kept
+from easyanimate_data.preparation.report.count import is_kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from easyanimate_data.preparation.report import ThresholdLine
+    from easyanimate_data.preparation.report.page import ThresholdLine
 
 SPLIT = "split"
 OTHER = "other rules"
