@@ -57,7 +57,10 @@ def run(function, *words):
 def test_plugin_offers_commands_and_datasets():
     plugins = load_plugins([EntryPoint("data", "easyanimate_data.plugin", "easyanimate")])
     assert plugins.broken == ()
-    assert set(plugins.commands()) == {"data shapes", "eval shapes"}
+    assert {"data shapes", "eval shapes", "data prepare", "data report"} <= set(plugins.commands())
+    assert {"motion", "aesthetic", "text", "align"} <= set(plugins.filters())
+    assert set(plugins.captioners()) == {"transformers", "openai"}
+    assert all(callable(spec.load()) for spec in plugins.commands().values())
     assert plugins.command("data", "shapes").load() is command.generate_shapes
     assert plugins.command("eval", "shapes").load() is command.evaluate_shapes
     clips = plugins.dataset("shapes").load(count=3, num_frames=4)

@@ -54,6 +54,9 @@ def loading(model: str | Path, *, expected: str, extra: Extra) -> Generator[None
     failures = (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError)
     try:
         with needs_extra(extra):
+            from transformers.utils import logging
+
+            logging.disable_progress_bar()  # many workers load it, and nobody watches
             yield
     except failures as error:
         raise WeightsError(

@@ -90,16 +90,18 @@ def apply_rules(table: ClipTable, rules: Iterable[Rule], *, compat: bool = False
         compat: As the original: only the last rule counts, and what has no score passes.
     """
     paths, errors, reasons = (table.column(name) for name in ("file_path", "error", "reason"))
-    for place, path in enumerate(paths):
-        if errors[place]:
-            reasons[place] = f"error in {errors[place].partition(':')[0]}"
-        elif path is not None:
-            reasons[place] = None
+    clips = [place for place, path in enumerate(paths) if path is not None]
+    for place in clips:
+        reasons[place] = None
     rules = list(rules)
     for rule in rules[-1:] if compat else rules:
-        kept = [place for place, path in enumerate(paths) if path is not None and reasons[place] is None]
+        kept = [place for place in clips if reasons[place] is None]
         for place, reason in rule.find_dropped(table, kept, compat=compat).items():
             reasons[place] = reason
+    # Last, so that a clip that fails late still stands for those that look like it.
+    for place, error in enumerate(errors):
+        if error:
+            reasons[place] = f"error in {error.partition(':')[0]}"
 
 
 def refuse_nothing_left(table: ClipTable, stage: str, column: str | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from easyanimate_core import FrameChoice
@@ -81,8 +81,10 @@ class Rewrite:
         """Load the model."""
         from easyanimate_data.preparation.captioner.instruction import REWRITE_INSTRUCTION
         from easyanimate_data.preparation.captioner.rewriting import ATTEMPTS, COMPAT_ATTEMPTS, rewrite
+        from easyanimate_data.preparation.captioner.specs import REWRITE_OPTIONS
 
-        captioner = _load_captioner(self.config, "rewrite")
+        defaults = REWRITE_OPTIONS.get(self.config.captioner, {})
+        captioner = _load_captioner(replace(self.config, options=defaults | self.config.options), "rewrite")
         instruction = self.config.instruction or REWRITE_INSTRUCTION
         attempts = COMPAT_ATTEMPTS if self.compat else ATTEMPTS
 

@@ -18,3 +18,9 @@ CAPTIONERS = (
         load=openai_captioner.load,
     ),
 )
+
+REWRITE_OPTIONS = {
+    "transformers": {"model": transformers_captioner.REWRITE_MODEL, "temperature": 0.7},
+    "openai": {"temperature": 0.7},
+}
+"""What rewriting takes where the user says nothing, by captioner; the original's."""

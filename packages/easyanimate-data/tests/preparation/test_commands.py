@@ -1,0 +1,131 @@
+"""Each stage as a command of its own: it reads and writes the one table."""
+
+import csv
+import json
+import shutil
+
+import pytest
+from easyanimate_core import MediaError, RequestError
+from easyanimate_data.preparation.table import read_table, write_table
+
+TABLE = "clips.parquet"
+
+
+@pytest.fixture
+def dataset(undisturbed, tmp_path):
+    shutil.copytree(undisturbed, tmp_path / "dataset")
+    return tmp_path / "dataset"
+
+
+def test_stage_by_stage_is_the_same_as_all_at_once(run_ea, raw, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    run_ea("split", raw, "--out", out, "--set", "split.min_pixels=0")
+    assert "motion_score" not in read_table(out / TABLE).columns
+    run_ea("score", out, "--filters", "motion")
+    assert read_table(out / TABLE).find_kept() == read_table(out / TABLE).find_rows(lambda row: row["file_path"])
+    run_ea("filter", out, "--filters", "motion", "--min", "motion=0.05")
+    run_ea("score", out, "--filters", "duplicates")
+    run_ea("filter", out, "--filters", "duplicates")
+    run_ea("export", out)
+    assert (out / TABLE).read_bytes() == (undisturbed / TABLE).read_bytes()
+    name = "json_of_internal_datasets.json"
+    assert (out / name).read_bytes() == (undisturbed / name).read_bytes()
+
+
+def test_a_stage_can_be_done_again(run_ea, dataset):
+    before = read_table(dataset / TABLE)
+    table = read_table(dataset / TABLE)
+    table.column("motion_score")[:] = [9.0] * len(table)
+    write_table(dataset / TABLE, table)
+    run_ea("score", dataset, "--filters", "motion")
+    assert read_table(dataset / TABLE).column("motion_score")[0] == 9.0
+    run_ea("score", dataset, "--filters", "motion", "--replace")
+    after = read_table(dataset / TABLE).column("motion_score")
+    kept = before.find_kept()
+    assert [after[place] for place in kept] == [before.column("motion_score")[place] for place in kept]
+
+
+def test_filtering_can_be_tried_again(run_ea, dataset, capsys):
+    run_ea("filter", dataset, "--filters", "motion", "--min", "motion=0")
+    more = len(read_table(dataset / TABLE).find_kept())
+    run_ea("filter", dataset, "--filters", "motion", "--min", "motion=0.05")
+    assert len(read_table(dataset / TABLE).find_kept()) < more
+    assert "rows are kept" in capsys.readouterr().out
+
+
+def test_export_in_both_forms(run_ea, dataset):
+    table = read_table(dataset / TABLE)
+    kept = table.find_kept()
+    table.update(kept[0], {"caption": 'a "red", 红色的 square', "rewritten": None})
+    table.update(kept[1], {"caption": "long", "rewritten": "short"})
+    write_table(dataset / TABLE, table)
+    run_ea("export", dataset, "--format", "csv", "--absolute")
+    with (dataset / "csv_of_internal_datasets.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["text"] for row in rows[:2]] == ['a "red", 红色的 square', "short"]
+    assert rows[0]["file_path"] == (dataset.resolve() / table.column("file_path")[kept[0]]).as_posix()
+    run_ea("export", dataset)
+    listed = json.loads((dataset / "json_of_internal_datasets.json").read_text(encoding="utf-8"))
+    assert listed[0] == {"file_path": table.column("file_path")[kept[0]], "text": rows[0]["text"], "type": "video"}
+
+
+def test_what_is_exported_can_be_trained_on(dataset):
+    from easyanimate_data.plugin import ea_datasets
+
+    (spec,) = [spec for spec in ea_datasets() if spec.key == "json"]
+    path = dataset / "json_of_internal_datasets.json"
+    clips = spec.load(path, num_frames=8, height=32, width=48)
+    assert len(clips) == len(json.loads(path.read_text(encoding="utf-8")))
+    assert clips[0]["frames"].shape == (8, 32, 48, 3)
+
+
+def test_the_report_tells_of_every_reason(run_ea, dataset):
+    run_ea("report", dataset)
+    page = (dataset / "report.html").read_text(encoding="utf-8")
+    for words in ("motion_score &lt; 0.05", "looks like another clip", "no scene of 3 s", "broken.mp4"):
+        assert words in page
+
+
+def test_there_must_be_a_data_set(run_ea, tmp_path):
+    for command in ("score", "filter"):
+        with pytest.raises(MediaError, match=r"no data set[\s\S]*ea data split"):
+            run_ea(command, tmp_path, "--filters", "motion")
+    for command in ("export", "report", "caption", "align", "rewrite"):
+        words = ["--server", "http://127.0.0.1:9/v1", "--model", "m"] if command in ("caption", "rewrite") else []
+        with pytest.raises(MediaError, match="no data set"):
+            run_ea(command, tmp_path, *words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_clips_that_are_gone_are_named(run_ea, dataset):
+    (dataset / read_table(dataset / TABLE).column("file_path")[0]).unlink()
+    with pytest.raises(MediaError, match=r"gone[\s\S]*again_0.mp4"):
+        run_ea("export", dataset)
+
+
+def test_nothing_to_export(run_ea, dataset):
+    table = read_table(dataset / TABLE)
+    table.column("reason")[:] = ["because"] * len(table)
+    write_table(dataset / TABLE, table)
+    with pytest.raises(MediaError, match="nothing to export"):
+        run_ea("export", dataset)
+
+
+def test_a_server_that_is_down_costs_each_clip_an_error_and_can_be_tried_again(run_ea, dataset, monkeypatch):
+    words = ["--server", "http://127.0.0.1:9/v1", "--model", "any", "--set", "caption.options.max_retries=0"]
+    with pytest.raises(MediaError, match="no clip is left"):
+        run_ea("caption", dataset, *words)
+    errors = [error for error in read_table(dataset / TABLE).column("error") if error and error.startswith("caption: ")]
+    assert len(errors) == 5
+    from easyanimate_data.preparation.captioner import openai_captioner
+
+    monkeypatch.setattr(openai_captioner.OpenAICaptioner, "__call__", lambda *given: ["a square"] * len(given[-1]))
+    run_ea("caption", dataset, *words, "--retry-errors")
+    table = read_table(dataset / TABLE)
+    assert [table.column("caption")[place] for place in table.find_kept()] == ["a square"] * len(table.find_kept())
+    assert table.find_kept()
+
+
+def test_a_server_needs_a_model(run_ea, dataset):
+    with pytest.raises((MediaError, RequestError), match="model"):
+        run_ea("caption", dataset, "--server", "http://127.0.0.1:9/v1")

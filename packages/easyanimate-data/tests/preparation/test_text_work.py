@@ -1,0 +1,58 @@
+"""Captions and rewritten captions: what a model answers goes into the table, or its error."""
+
+import numpy as np
+import pytest
+from easyanimate_core import CaptionerSpec, MediaError
+from easyanimate_data.preparation import text_work
+from easyanimate_data.preparation.config import TextConfig
+from easyanimate_data.preparation.text_work import Caption, Rewrite
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    """Pretend that a plugin offers a captioner that answers like this."""
+
+    def pretend(function):
+        class Plugins:
+            def captioner(self, key):
+                return CaptionerSpec(key=key, summary="", load=lambda: function)
+
+        monkeypatch.setattr(text_work, "load_plugins", Plugins)
+
+    return pretend
+
+
+def test_captions_are_about_eight_frames(answer, make_video, tmp_path):
+    make_video(tmp_path / "a.mp4", [2])
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    asked = []
+
+    def caption(instructions, clips):
+        asked.append((instructions, [np.shape(clip) for clip in clips]))
+        return [" A square moves.\n", "", MediaError("The server is down.")][: len(clips)]
+
+    answer(caption)
+    rows = [{"file_path": "a.mp4"}, {"file_path": "bad.mp4"}, {"file_path": "a.mp4"}, {"file_path": "a.mp4"}]
+    config = TextConfig(captioner="mine", instruction="Say it.")
+    good, bad, empty, down = Caption(dataset=tmp_path, config=config).open()(rows)
+    assert asked == [(["Say it."] * 3, [(8, 64, 96, 3)] * 3)]
+    assert good == {"caption": "A square moves."}
+    assert "cannot be read" in str(bad)
+    assert "wrote nothing" in str(empty)
+    assert "down" in str(down)
+
+
+def test_rewriting_asks_again_until_the_answer_can_be_read(answer):
+    answers = iter(["no idea", '{"rewritten description": "A red square."}'])
+    answer(lambda instructions, clips: [next(answers) for _ in zip(instructions, clips, strict=True)])
+    rows = [{"caption": "the video shows a red square"}, {"caption": None}]
+    assert Rewrite(config=TextConfig(captioner="mine")).open()(rows) == [
+        {"rewritten": "A red square."},
+        {"rewritten": None},
+    ]
+
+
+def test_compat_asks_once(answer):
+    answer(lambda instructions, clips: ["no idea" for _ in zip(instructions, clips, strict=True)])
+    (result,) = Rewrite(config=TextConfig(captioner="mine"), compat=True).open()([{"caption": "a square"}])
+    assert "1 times" in str(result)
