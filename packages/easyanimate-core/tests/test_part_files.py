@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 from easyanimate_core import LoadOptions, RequestError, WeightsError
-from easyanimate_core.part_files import check_part_file, check_transformer_file, holds_motion, is_motion_module
+from easyanimate_core.part_files import (
+    check_lora_files,
+    check_part_file,
+    check_transformer_file,
+    holds_motion,
+    is_motion_module,
+)
+from easyanimate_core.spec import LoraFile
 from safetensors.numpy import save_file
 
 
@@ -45,3 +52,20 @@ def test_a_version_with_motion_modules_of_its_own(tmp_path):
         check_transformer_file(LoadOptions(transformer=tmp_path / "b.safetensors"))
     with pytest.raises(RequestError, match="takes no motion module"):
         check_transformer_file(LoadOptions(motion_module=path))
+
+
+def test_lora_files_are_checked_before_anything_is_loaded(tmp_path):
+    path = write(tmp_path / "style.safetensors", "lora_unet__blocks_0.lora_down.weight")
+    check_lora_files(LoadOptions(loras=(LoraFile(path), LoraFile(tmp_path))))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(WeightsError, match="incomplete"):
+        check_transformer_file(LoadOptions(loras=(LoraFile(path),)))
+    whole = write(tmp_path / "whole.safetensors", "blocks.0.attn1.to_q.weight")
+    with pytest.raises(WeightsError, match=r"not a LoRA file(?s:.*)--transformer"):
+        check_lora_files(LoadOptions(loras=(LoraFile(whole),)))
+
+
+def test_a_motion_module_is_no_transformer(tmp_path):
+    motion = write(tmp_path / "motion.safetensors", "blocks.0.attn_temporal.proj")
+    with pytest.raises(WeightsError, match=r"V1's motion module(?s:.*)--model v1 --motion-module"):
+        check_transformer_file(LoadOptions(transformer=motion))

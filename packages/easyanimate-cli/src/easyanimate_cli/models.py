@@ -36,10 +36,11 @@ def show_model(key: Annotated[str, typer.Argument(help="Key of the model; `ea mo
     default, rule = spec.defaults, spec.shapes
     rows = [("key", spec.key), ("summary", spec.summary), ("tasks", ", ".join(spec.tasks))]
     if rule is not None:
-        image = "1 (an image), or " if rule.image else ""
+        image = "1 (an image), or " if rule.image else "" if rule.chunk_frames > 1 else "more than 1, "
+        steps = f"multiples of {rule.chunk_frames}" if rule.chunk_frames > 1 else "any number"
         rows += [
             ("sizes", f"multiples of {rule.size_multiple} up to {rule.max_size}"),
-            ("frames", f"{image}multiples of {rule.chunk_frames} up to {rule.max_frames}"),
+            ("frames", f"{image}{steps} up to {rule.max_frames}"),
         ]
     rows += [
         ("defaults", f"--size {default.height}x{default.width} --frames {default.num_frames} --fps {default.fps}"),

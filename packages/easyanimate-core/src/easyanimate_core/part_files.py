@@ -30,6 +30,21 @@ def check_part_file(path: Path) -> None:
         raise WeightsError(f"This is a LoRA file: {path}", expected="weights of a transformer", fix=f"--lora {path}")
 
 
+def check_lora_files(options: LoadOptions) -> None:
+    """Raise `WeightsError` unless every LoRA file is whole and one; headers only, before anything large is loaded."""
+    for lora in options.loras:
+        if lora.path.suffix != ".safetensors" or not lora.path.is_file():
+            continue  # the folder of diffusers or peft, which is looked at when it is read
+        names = read_header(lora.path)
+        if names and not any(".lora_" in name for name in names):
+            raise WeightsError(
+                f"This is not a LoRA file: {lora.path}",
+                received=f"tensors such as {next(iter(names))}",
+                expected="tensors such as lora_unet__... .lora_down.weight or transformer. ... .lora_A.weight",
+                fix=f"for weights of a transformer, use --transformer {lora.path}",
+            )
+
+
 def holds_motion(paths: Iterable[Path]) -> bool:
     """Whether any of these safetensors files holds a motion module."""
     return any(MOTION_MARK in name for path in paths if path.suffix == ".safetensors" for name in read_header(path))
@@ -45,7 +60,7 @@ def check_transformer_file(options: LoadOptions) -> LoadOptions:
 
     Raises:
         RequestError: There is a motion module as well.
-        WeightsError: The file is missing or damaged.
+        WeightsError: The file, or that of a LoRA, is missing, damaged or a motion module.
     """
     if options.motion_module is not None:
         raise RequestError(
@@ -55,4 +70,12 @@ def check_transformer_file(options: LoadOptions) -> LoadOptions:
         )
     if options.transformer is not None:
         check_part_file(options.transformer)
+        if is_motion_module(options.transformer):
+            raise WeightsError(
+                f"This is V1's motion module: {options.transformer}",
+                received="nothing but tensors of a motion module",
+                expected="weights of a transformer of this version, which has its motion modules",
+                fix=f"ea run --model v1 --motion-module {options.transformer}",
+            )
+    check_lora_files(options)
     return options

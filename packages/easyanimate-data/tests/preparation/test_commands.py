@@ -74,7 +74,7 @@ def test_what_is_exported_can_be_trained_on(dataset):
 
     (spec,) = [spec for spec in ea_datasets() if spec.key == "json"]
     path = dataset / "json_of_internal_datasets.json"
-    clips = spec.load(path, num_frames=8, height=32, width=48)
+    clips = spec.load(dataset, num_frames=8, height=32, width=48)
     assert len(clips) == len(json.loads(path.read_text(encoding="utf-8")))
     assert clips[0]["frames"].shape == (8, 32, 48, 3)
 
@@ -129,3 +129,22 @@ def test_a_server_that_is_down_costs_each_clip_an_error_and_can_be_tried_again(r
 def test_a_server_needs_a_model(run_ea, dataset):
     with pytest.raises((MediaError, RequestError), match="model"):
         run_ea("caption", dataset, "--server", "http://127.0.0.1:9/v1")
+
+
+def test_rules_of_later_stages_do_not_keep_an_earlier_one_from_its_clips(run_ea, dataset, monkeypatch):
+    from easyanimate_data.preparation.captioner import openai_captioner
+
+    words = ["--server", "http://127.0.0.1:9/v1", "--model", "any"]
+    monkeypatch.setattr(openai_captioner.OpenAICaptioner, "__call__", lambda *given: _answer_all_but_first(given[-1]))
+    run_ea("caption", dataset, *words)
+    with pytest.raises(MediaError, match="no clip is left"):
+        run_ea("filter", dataset, "--filters", "align")  # nothing was aligned yet
+    monkeypatch.setattr(openai_captioner.OpenAICaptioner, "__call__", lambda *given: ["a square"] * len(given[-1]))
+    run_ea("score", dataset, "--filters", "motion", "--retry-errors")
+    run_ea("caption", dataset, *words, "--retry-errors")
+    captions = read_table(dataset / TABLE).column("caption")
+    assert (captions.count("a square"), captions.count("first try")) == (1, 4)
+
+
+def _answer_all_but_first(clips):
+    return [MediaError("down"), *["first try"] * (len(clips) - 1)]

@@ -43,7 +43,7 @@ def test_filters_are_cumulative(table):
 
 
 def test_compat_lets_through_what_the_last_score_file_lacks(table):
-    """The mock case of facts/data.md: rejected for its looks, no text score, captioned all the same."""
+    """A case of the original: rejected for its looks, no text score, captioned all the same."""
     apply_rules(table, RULES, compat=True)
     assert reasons(table)["ugly"] is None
     assert reasons(table)["unscored"] is None

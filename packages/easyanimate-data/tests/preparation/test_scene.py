@@ -13,7 +13,7 @@ def names(spans):
 @pytest.mark.parametrize(
     ("bounds", "duration", "clips"),
     [
-        # facts/data.md, "Golden run"
+        # as the original splits the videos of test_golden.py
         ([0, 1.2, 3.04, 5.48, 7.48, 9.68, 9.96], 10.0, []),
         (
             [0, 1.2, 3.04, 5.48, 7.48, 9.68, 36.48],

@@ -14,6 +14,7 @@ from torch import nn
 
 from easyanimate_dit.embedding import FusedProjectionAttention
 from easyanimate_dit.lora_file import Component, Lora, LoraLayer, make_peft_config, name_original, read_lora
+from easyanimate_dit.pixart import Transformer3DModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -73,7 +74,7 @@ def match_lora(lora: Lora, component: Component, model: nn.Module) -> dict[str, 
             expected=f"names like {name_original(component, next(iter(list_targets(model)), 'path'))}",
         )
     targets = list_targets(model)
-    _check_version(lora, component, targets)
+    _check_version(lora, component, model, targets)
     # Both ways of writing a path resolve: with dots, and with underscores as the original has it.
     by_name = {path.replace(".", "_"): path for path in targets} | {path: path for path in targets}
     unknown = sorted(name for name in layers if name not in by_name)
@@ -112,13 +113,23 @@ def tell_versions(names: Iterable[str]) -> tuple[str, ...]:
     return ("V1", "V2", "V3") if parts & _OLDER_PARTS else ()
 
 
-def _check_version(lora: Lora, component: Component, targets: Iterable[str]) -> None:
+def _name_version(model: nn.Module) -> str | None:
+    """The version of a transformer of V1 to V3 by its configuration: a small V2 has no long skips that would tell."""
+    config: Mapping[str, Any] = getattr(model, "config", {}) if isinstance(model, Transformer3DModel) else {}
+    if not config:
+        return None
+    if config["basic_block_type"] == "global_motionmodule":
+        return "V3"
+    return "V1" if config["motion_module_type"] == "VanillaGrid" else "V2"
+
+
+def _check_version(lora: Lora, component: Component, model: nn.Module, targets: Iterable[str]) -> None:
     found, own = tell_versions(lora.layers[component]), tell_versions(targets)
     if found and own and not set(found) & set(own):
         raise WeightsError(
             "the LoRA file is of another version",
             received=f"{lora.source}: its {component} is that of EasyAnimate {' or '.join(found)}",
-            expected=f"EasyAnimate {' or '.join(own)}",
+            expected=f"EasyAnimate {_name_version(model) or ' or '.join(own)}",
             fix=f"use --model {' or '.join(found).lower()}, or a LoRA of this version",
         )
 

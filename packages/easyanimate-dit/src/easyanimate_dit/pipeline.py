@@ -304,6 +304,7 @@ class EasyAnimatePipeline(EasyAnimateLoraMixin, DiffusionPipeline):
         num_frames = codec.shapes.pixel_shape(LatentShape(*latents.shape[2:])).num_frames
         pieces: list[Tensor] = []
         for piece in codec.decode(latents, noise):
+            _check_finite(piece, self.transformer.dtype)
             pieces.append(convert(piece))
             report(Progress("decode", sum(done.shape[time_axis] for done in pieces), num_frames))
         frames = torch.cat(pieces, dim=time_axis)
@@ -311,6 +312,17 @@ class EasyAnimatePipeline(EasyAnimateLoraMixin, DiffusionPipeline):
             return frames
         array = frames.numpy()
         return [[to_pil(frame) for frame in clip] for clip in array] if output_type == "pil" else array
+
+
+def _check_finite(pixels: Tensor, dtype: torch.dtype) -> None:
+    """Raise `RequestError` where numbers overflowed, which would show as black frames."""
+    if not pixels.isfinite().all():
+        raise RequestError(
+            "The clip came out as nothing but NaN: numbers overflowed, or a weights or LoRA file holds NaN.",
+            received=f"frames that are not finite, computed in {str(dtype).removeprefix('torch.')}",
+            expected="finite numbers",
+            fix="use --dtype bfloat16 or float32, and leave out LoRA files one by one",
+        )
 
 
 def _check_call(output_type: str, tensor_inputs: Sequence[str], *, prompt: Any, prompt_embeds: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from easyanimate_core.checkpoint import Component, check_components, check_exists
 from easyanimate_core.download import MODELS_FOLDER
 from easyanimate_core.errors import WeightsError
-from easyanimate_core.part_files import check_part_file, holds_motion, is_motion_module
+from easyanimate_core.part_files import check_lora_files, check_part_file, holds_motion, is_motion_module
 from easyanimate_core.version import refuse_other_version
 
 from easyanimate_v1.config import MOTION_MODULE, MOTION_MODULE_URL
@@ -51,6 +51,7 @@ def find_files(options: LoadOptions) -> LoadOptions:
         check_part_file(transformer)
         if is_motion_module(transformer):
             raise _no_transformer(transformer)
+    check_lora_files(options)
     if folder is None:
         return options
     found = find_motion_module(options)

@@ -70,7 +70,7 @@ class DatasetFolder:
         """
         new = json.loads(json.dumps(settings, default=str))
         old = self.settings["stages"].get(stage)
-        if old is not None and old != new:
+        if old and old != new:
             differing = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
             raise RequestError(
                 f"The stage {stage} was run with other settings.",

@@ -116,13 +116,15 @@ def refuse_nothing_left(table: ClipTable, stage: str, column: str | None) -> Non
         return
     last = sorted({reasons[place] for place in clips if column and reasons[place].find(column) >= 0})
     received = "; ".join(last) or "; ".join(sorted({reasons[place] for place in clips}))
+    fix = "see why: ea data report"
     if column:
         received += f"; {column}: {describe_numbers(table.column(column))}"
+        fix += f"; then run again with --resume and another bound, such as --min {stage}=NUMBER"
     raise MediaError(
         f"After the stage {stage} no clip is left.",
         received=received,
         expected="at least one clip that is kept",
-        fix=f"see `ea data report`, then run again with --resume and another bound, such as --min {stage}=NUMBER",
+        fix=fix,
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from itertools import takewhile
+from inspect import signature
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_core.registry import load_plugins
 
-from easyanimate_data.preparation.config import OTHER_STAGES, PrepareConfig
+from easyanimate_data.preparation.config import OTHER_STAGES, PrepareConfig, TextConfig
 from easyanimate_data.preparation.export import export
 from easyanimate_data.preparation.progress import say
 from easyanimate_data.preparation.rule import ALIKE, Rule, Threshold, Unalike, apply_rules, refuse_nothing_left
@@ -69,9 +70,10 @@ class Preparation:
     def run_stage(self, stage: str) -> Path | None:
         """Run one stage that needs no raw videos; the file that it wrote, if it wrote one."""
         if stage == "caption":
-            self._write("caption", Caption(config=self.config.caption, **self._common()))
+            self._write("caption", Caption(config=self.config.caption, **self._common(self.config.caption)))
         elif stage == "rewrite":
-            common = {name: value for name, value in self._common().items() if name in ("batch_size", "num_gpus")}
+            common = self._common(self.config.rewrite)
+            del common["dataset"], common["reader"]
             self._write("rewritten", Rewrite(config=self.config.rewrite, compat=self.config.compat, **common))
         elif stage == "export":
             return self.export()
@@ -103,7 +105,7 @@ class Preparation:
         options = self.config.filter_settings(key).options
         if spec.load is None:
             return
-        common = self._common()
+        common = self._common(spec)
         if not spec.batched:
             common["batch_size"] = 1
         work = Score(key=key, options=options, compat=self.config.compat, **common)
@@ -125,9 +127,10 @@ class Preparation:
 
     def apply_rules(self, *, before: str | None = None) -> None:
         """Decide anew which clips are kept, by all rules or by those of the stages before one."""
-        rules = self.folder.settings["rules"]
-        names = list(takewhile(lambda name: name != before, rules))
-        apply_rules(self.folder.table, [_make_rule(rules[name]) for name in names], compat=self.config.compat)
+        settings = self.folder.settings
+        later = set(dropwhile(lambda stage: stage != before, settings["stages"]))
+        rules = [_make_rule(rule) for stage, rule in settings["rules"].items() if stage not in later]
+        apply_rules(self.folder.table, rules, compat=self.config.compat)
 
     def export(self) -> Path:
         """List the clips that are kept."""
@@ -179,12 +182,15 @@ class Preparation:
             after=lambda: self.apply_rules(before=stage),
         )
 
-    def _common(self) -> dict[str, Any]:
+    def _common(self, what: FilterSpec | TextConfig) -> dict[str, Any]:
+        """What all work is given; graphics cards only where the model takes a device."""
+        load = load_plugins().captioner(what.captioner).load if isinstance(what, TextConfig) else what.load
+        takes_device = load is not None and "device" in signature(load).parameters
         return {
             "dataset": self.folder.path.resolve(),
             "reader": self.config.reader,
             "batch_size": self.config.batch_size,
-            "num_gpus": self.config.gpus_per_worker,
+            "num_gpus": self.config.gpus_per_worker if takes_device else 0.0,
         }
 
     def _bounds(self, spec: FilterSpec) -> dict[str, Any]:
@@ -193,6 +199,7 @@ class Preparation:
 
     def _add_rule(self, key: str, rule: dict[str, Any]) -> None:
         self.folder.settings["rules"][key] = rule
+        self.folder.settings["stages"].setdefault(key, {})  # its place in the order
         self.apply_rules()
         self.folder.save()
 

@@ -13,13 +13,11 @@ from easyanimate_core.video import write_video
 
 from easyanimate_data.shapes.caption import LANGUAGES, Language
 from easyanimate_data.shapes.clip import ShapesClips, Style
+from easyanimate_data.training.entry import DATASET_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-DATASET_NAME = "json_of_internal_datasets.json"
-"""What the original calls a dataset's JSON."""
 
 SETTINGS_NAME = "shapes.json"
 

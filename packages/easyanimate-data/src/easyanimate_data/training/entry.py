@@ -18,6 +18,9 @@ Kind = Literal["video", "image"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SHOWN_MISTAKES = 20
 
+DATASET_NAME = "json_of_internal_datasets.json"
+"""What the original calls a dataset's JSON."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -45,12 +48,15 @@ def read_entries(path: Path, root: Path | None = None) -> tuple[Entry, ...]:
     and `width`.
 
     Args:
-        path: A JSON file, a list of objects; or a CSV file with a header, when its name ends so.
+        path: A JSON file, a list of objects; or a CSV file with a header, when its name ends so. Of a folder, the JSON
+            that `ea data export` and `ea data shapes` write into it.
         root: What relative paths start from; by default the folder of the file.
 
     Raises:
         MediaError: Listing the rows that cannot be used.
     """
+    if path.is_dir():
+        path = path / DATASET_NAME
     rows = _read_rows(path)
     base = path.parent if root is None else root
     entries: list[Entry] = []
