@@ -35,11 +35,12 @@ test *ARGS:
 golden *FOLDERS:
     uv run python tests/golden/run.py {{ FOLDERS }}
 
-# Start-up time, and speed and memory of the V4 transformer and VAE.
+# Start-up time, speed and memory of the V4 transformer and VAE, clips per second of data preparation.
 bench:
     uv run python benchmarks/startup.py
     uv run python benchmarks/transformer.py
     uv run python benchmarks/vae.py
+    uv run python benchmarks/data.py
 
 # The documentation as a website in site/.
 docs:

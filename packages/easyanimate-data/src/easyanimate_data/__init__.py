@@ -1,1 +1,1 @@
-"""Video data for training: generated shapes clips and their judge; dataset reading."""
+"""Video data for training: from raw videos to captioned clips, datasets and their reading, generated shapes clips."""

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from easyanimate_core.errors import MediaError
+from easyanimate_core.errors import MediaError, PluginError
 from easyanimate_core.video import check_decord, constant_rate, open_video, upright
 from numpy.typing import NDArray
 
@@ -161,6 +161,7 @@ def read_frames(
 
     Raises:
         MediaError: When the file cannot be read, or has no such frame.
+        PluginError: When decord is not installed.
     """
     timeline = timeline or read_timeline(path)
     wrong = [index for index in indices if not 0 <= index < len(timeline)]
@@ -379,7 +380,7 @@ def _read_decord(
     try:
         from decord import VideoReader  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise MediaError(
+        raise PluginError(
             "The reader decord is not installed.", received="decord", fix="pip install easyanimate-data[decord]"
         ) from error
     reader: Any = VideoReader(str(path))

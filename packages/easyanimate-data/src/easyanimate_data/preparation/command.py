@@ -1,4 +1,4 @@
-"""The commands `ea data prepare` and `ea data split | score | filter | caption | rewrite | align | export | report`."""
+"""The commands `ea data prepare` and those of its stages: split, score, filter, caption, rewrite, align, export, report."""
 
 from __future__ import annotations
 

@@ -191,7 +191,8 @@ class _RayWorker:
         try:
             outcomes = [asdict(outcome) for outcome in self._worker([json.loads(row) for row in batch["row"]])]
         except EasyAnimateError as error:
-            fatal = {"message": error.message, "received": str(error.received or "") or None, "fix": error.fix}
+            told = {"received": error.received, "expected": error.expected, "fix": error.fix}
+            fatal = {"message": error.message} | {name: str(value) for name, value in told.items() if value is not None}
             return {"place": list(batch["place"]), "outcome": [json.dumps({"fatal": fatal})] * len(batch["place"])}
         return {"place": list(batch["place"]), "outcome": [json.dumps(outcome) for outcome in outcomes]}
 

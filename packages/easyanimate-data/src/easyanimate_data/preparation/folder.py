@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from contextlib import contextmanager
@@ -13,15 +14,18 @@ from easyanimate_core.errors import MediaError, RequestError
 from easyanimate_data.preparation.journal import Journal
 from easyanimate_data.preparation.split import CLIPS_FOLDER
 from easyanimate_data.preparation.table import TABLE_NAME, ClipTable, read_table, write_table
+from easyanimate_data.preparation.work import stop_run
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterable, Mapping
     from pathlib import Path
 
 SETTINGS_NAME = "prepare.json"
 JOURNALS_FOLDER = "journal"
 LOCK_NAME = ".lock"
 EXPORTS = ("json_of_internal_datasets.json", "csv_of_internal_datasets.csv", "report.html")
+
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 
 class DatasetFolder:
@@ -81,13 +85,25 @@ class DatasetFolder:
         self.settings["stages"][stage] = new
         self.save_settings()
 
-    def forget_stage(self, stage: str) -> None:
-        """Forget that a stage ran, so that it does all clips again."""
+    def forget_stage(self, stage: str, columns: Iterable[str] = ()) -> None:
+        """Forget, on disk too, that a stage ran and the columns that it wrote, so that it does all clips again."""
         self.journal(stage).forget()
-        self.settings["stages"].pop(stage, None)
-        prefix = f"{stage}: "
-        errors = self.table.column("error")
-        errors[:] = [None if error and error.startswith(prefix) else error for error in errors]
+        self.table.drop_columns(columns)
+        self.forget_errors(stage)
+        if stage in self.settings["stages"]:
+            self.settings["stages"][stage] = {}  # its place in the order stays
+
+    def forget_errors(self, stage: str) -> None:
+        """Forget, on disk too, that items of a stage failed, so that they are done again."""
+        journal = self.journal(stage)
+        if failed := {key for key, outcome in journal.read().items() if outcome.error}:
+            journal.forget(failed)
+        paths, errors = self.table.column("file_path"), self.table.column("error")
+        places = [place for place, error in enumerate(errors) if error and error.startswith(f"{stage}: ")]
+        for place in places:
+            errors[place] = None
+        self.table.drop_rows(place for place in places if paths[place] is None)
+        write_table(self.table_path, self.table)
 
 
 @contextmanager
@@ -95,7 +111,7 @@ def open_folder(path: Path) -> Generator[DatasetFolder]:
     """Open a data set's folder, made when missing, for one run at a time.
 
     Raises:
-        MediaError: When another run is at work in it, or it cannot be written.
+        MediaError: When another run is at work in it, it cannot be written, or the disk is full.
     """
     from filelock import FileLock, Timeout
 
@@ -103,12 +119,17 @@ def open_folder(path: Path) -> Generator[DatasetFolder]:
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / LOCK_NAME, timeout=0)
         with lock:
+            for part in _find_parts(path):
+                part.unlink(missing_ok=True)
             yield DatasetFolder(path)
     except Timeout as error:
         raise MediaError(
             "Another run is at work in this folder.", received=path, fix="wait until it ends, or stop it"
         ) from error
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+    except OSError as error:
+        stop_run(error)
+        if error.errno not in _NOT_WRITABLE:
+            raise
         raise MediaError(
             f"The folder cannot be written: {error.strerror}",
             received=error.filename or path,
@@ -132,7 +153,8 @@ def refuse_foreign(path: Path) -> None:
         raise MediaError("This is a file, not a folder.", received=path, fix="choose another folder with --out")
     if not path.is_dir() or has_run(path):
         return
-    others = sorted(item.name for item in path.iterdir() if item.name != LOCK_NAME)
+    parts = _find_parts(path)  # a run was killed before it had written anything else
+    others = sorted(item.name for item in path.iterdir() if item.name != LOCK_NAME and item not in parts)
     if others:
         raise MediaError(
             "The folder holds other files.",
@@ -143,8 +165,17 @@ def refuse_foreign(path: Path) -> None:
 
 
 def clear(path: Path) -> None:
-    """Remove what earlier runs left in a data set's folder; other files stay."""
-    for name in (CLIPS_FOLDER, JOURNALS_FOLDER):
-        shutil.rmtree(path / name, ignore_errors=True)
-    for name in (TABLE_NAME, *EXPORTS, SETTINGS_NAME):
+    """Remove what earlier runs left in a data set's folder; other files stay.
+
+    What refers to something goes before it, and the settings last: killed in between, a run can go on or start anew.
+    """
+    for name in (*EXPORTS, TABLE_NAME):
         (path / name).unlink(missing_ok=True)
+    for name in (JOURNALS_FOLDER, CLIPS_FOLDER):
+        shutil.rmtree(path / name, ignore_errors=True)
+    (path / SETTINGS_NAME).unlink(missing_ok=True)
+
+
+def _find_parts(path: Path) -> list[Path]:
+    """Half-written tables, settings and journals of a run that was killed."""
+    return [*path.glob(".*.part.*"), *(path / JOURNALS_FOLDER).glob(".*.part.*")]

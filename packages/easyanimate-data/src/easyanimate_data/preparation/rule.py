@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 from easyanimate_core.errors import MediaError
 
@@ -49,8 +49,8 @@ class Threshold:
         values = table.column(self.column)
         return {place: reason for place in places if (reason := self._judge(values[place], compat=compat))}
 
-    def _judge(self, value: float | None, *, compat: bool) -> str | None:
-        if value is None or math.isnan(value):
+    def _judge(self, value: object, *, compat: bool) -> str | None:
+        if not _is_number(value):
             return None if compat else f"no {self.column}"
         if self.minimum is not None and value < self.minimum:
             return f"{self.column} < {self.minimum:g}"
@@ -128,11 +128,15 @@ def refuse_nothing_left(table: ClipTable, stage: str, column: str | None) -> Non
     )
 
 
-def describe_numbers(values: Iterable[float | None]) -> str:
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not math.isnan(value)
+
+
+def describe_numbers(values: Iterable[object]) -> str:
     """Least, quartiles and most of the numbers that are there."""
     import numpy as np
 
-    numbers = [value for value in values if value is not None and not math.isnan(value)]
+    numbers = [value for value in values if _is_number(value)]
     if not numbers:
         return "no numbers"
     low, first, middle, third, high = np.quantile(numbers, (0, 0.25, 0.5, 0.75, 1))

@@ -97,7 +97,7 @@ class Preparation:
         )
         settings = {"input": str(work.input), **asdict(work.config), "compat": work.compat}
         self.folder.settings["input"] = str(work.input)
-        split_sources(self.folder, sources.paths, work, self.run, settings)
+        split_sources(self.folder, sources.paths, work, self.run, settings=settings, apply_rules=self.apply_rules)
 
     def score(self, key: str) -> None:
         """Compute the scores of a filter for the clips that are kept so far."""
@@ -167,11 +167,12 @@ class Preparation:
         settings = asdict(work.config)
         settings["options"] = {k: v for k, v in settings["options"].items() if k != "api_key"}
         self._fill(stage, work, settings, column)
+        self.apply_rules(before=stage)  # what later stages drop is no fault of this one
         refuse_nothing_left(self.folder.table, stage, None)
+        self.apply_rules()
 
     def _fill(self, stage: str, work: Work, settings: dict[str, Any], column: str) -> None:
         """Add columns to the clips that the stages before this one keep."""
-        self.apply_rules(before=stage)
         fill_columns(
             self.folder,
             stage,
@@ -179,7 +180,8 @@ class Preparation:
             self.run,
             settings=settings,
             column=column,
-            after=lambda: self.apply_rules(before=stage),
+            before=lambda: self.apply_rules(before=stage),
+            after=self.apply_rules,
         )
 
     def _common(self, what: FilterSpec | TextConfig) -> dict[str, Any]:
@@ -223,7 +225,11 @@ def prepare(input_folder: Path, preparation: Preparation) -> Path:
             "There are no clips yet.", received=", ".join(stages), expected="stages that begin with split"
         )
     written: Path | None = None
-    preparation.folder.settings["rules"] = {}  # each stage adds its own
+    settings = preparation.folder.settings
+    settings["rules"] = {}  # each stage adds its own
+    ordered = [stage for stage in dict.fromkeys((*stages, *settings["stages"])) if stage not in ("export", "report")]
+    settings["stages"] = {stage: settings["stages"].get(stage, {}) for stage in ordered}
+    preparation.apply_rules()
     for stage in stages:
         if stage == "split":
             preparation.split(input_folder)

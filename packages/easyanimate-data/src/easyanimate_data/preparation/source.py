@@ -29,6 +29,9 @@ class Sources:
 def find_sources(folder: Path, *, leave_out: Path | None = None) -> Sources:
     """Find the videos below a folder; links to files and folders are followed, each folder once.
 
+    Hidden files and folders are passed over. What is no UTF-8 in a name is written as `\\xff`: such a file is listed,
+    but not found again under that name.
+
     Args:
         folder: Where to look. It is never written to.
         leave_out: A folder below it that is not looked into: the output.
@@ -49,12 +52,13 @@ def find_sources(folder: Path, *, leave_out: Path | None = None) -> Sources:
             folders.clear()  # a link back to a folder above
             continue
         seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             path = Path(place, name)
             if path.suffix.lower() in SOURCE_SUFFIXES and not name.startswith("."):
-                found.append(path.relative_to(folder).as_posix())
+                found.append(_printable(path.relative_to(folder).as_posix()))
             else:
-                others[path.suffix.lower() or name] += 1
+                others[_printable(path.suffix.lower() or name)] += 1
     if not found:
         listed = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(8))
         raise MediaError(
@@ -62,4 +66,8 @@ def find_sources(folder: Path, *, leave_out: Path | None = None) -> Sources:
             received=f"{folder}: {listed or 'no files'}",
             expected=f"files that end in {' '.join(SOURCE_SUFFIXES)}",
         )
-    return Sources(tuple(natsorted(found)), others)
+    return Sources(tuple(natsorted(sorted(found))), others)  # sorted first: 1.mp4 and 01.mp4 are naturally equal
+
+
+def _printable(name: str) -> str:
+    return os.fsencode(name).decode(errors="backslashreplace")

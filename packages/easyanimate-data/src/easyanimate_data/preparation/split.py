@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from easyanimate_core.errors import MediaError
 
@@ -51,7 +51,7 @@ class Split:
         """Split one video, given relative to the input folder; the rows of its clips, or one row that says why none."""
         path = self.input / source
         if not path.is_file():
-            raise MediaError("There is no such file.", received=path)
+            raise MediaError("There is no such file, or its name is not UTF-8.", received=path)
         timeline = read_timeline(path)
         about: Row = {"source": source, "file_path": None}
         about |= {"start": 0.0, "end": round(timeline.seconds, MICROSECONDS)} | _measure(timeline)
@@ -61,8 +61,7 @@ class Split:
         if not spans:
             return [about | {"reason": f"no scene of {self.config.min_seconds:g} s"}]
         folder = self.dataset / CLIPS_FOLDER / source
-        part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-        shutil.rmtree(part, ignore_errors=True)
+        part = folder.with_name(f".{uuid4().hex}.part")  # short, because file systems limit names
         part.mkdir(parents=True)
         try:
             rows: list[Row] = []

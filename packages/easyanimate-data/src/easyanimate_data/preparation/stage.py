@@ -35,18 +35,21 @@ class StageRun:
     replace: bool = False
 
 
-def split_sources(
-    folder: DatasetFolder, sources: Sequence[str], work: Work, run: StageRun, settings: Mapping[str, Any]
+def split_sources(  # noqa: PLR0913 (keyword-only)
+    folder: DatasetFolder,
+    sources: Sequence[str],
+    work: Work,
+    run: StageRun,
+    *,
+    settings: Mapping[str, Any],
+    apply_rules: Callable[[], None],
 ) -> None:
     """Run the stage `split` on the sources that have not been split yet, and put the rows of their clips in order."""
     stage = "split"
-    _begin(folder, stage, settings, run)
-    remove_leftovers(folder.path)
     if run.replace:
         folder.table.drop_rows(range(len(folder.table)))
-    elif run.retry_errors:
-        rows = folder.table.find_rows(lambda row: str(row["error"] or "").startswith(f"{stage}: "))
-        folder.table.drop_rows(rows)
+    _begin(folder, stage, run, settings=settings)
+    remove_leftovers(folder.path)
     known = set(folder.table.column("source"))
     wanted = [source for source in sources if source not in known]
     outcomes = _run(folder, stage, work, [{"source": source, "file_path": None} for source in wanted], run)
@@ -55,6 +58,7 @@ def split_sources(
         clips = outcome.values.get("clips") or [{"source": source, "error": f"{stage}: {outcome.error}"}]
         folder.table.extend(clips)
     folder.table.sort()
+    apply_rules()
     folder.save()
     _tell(stage, len(wanted), outcomes, f"{len(folder.table.find_rows(lambda row: row['file_path']))} clips")
 
@@ -67,7 +71,8 @@ def fill_columns(  # noqa: PLR0913 (keyword-only)
     *,
     settings: Mapping[str, Any],
     column: str,
-    after: Callable[[], None] = lambda: None,
+    before: Callable[[], None],
+    after: Callable[[], None],
 ) -> None:
     """Run a stage that adds columns to the clips that are kept so far.
 
@@ -78,15 +83,12 @@ def fill_columns(  # noqa: PLR0913 (keyword-only)
         run: How.
         settings: What the values depend on; refused when they differ from those of an earlier run.
         column: The column by which a clip is known to be done.
-        after: Called when the table is up to date, before it is saved: applies the rules.
+        before: Applies the rules of the stages before this one.
+        after: Applies all rules, before the table is saved.
     """
-    _begin(folder, stage, settings, run)
+    _begin(folder, stage, run, settings=settings, columns=[column])
+    before()
     table = folder.table
-    if run.replace:
-        table.drop_columns([column])
-    elif run.retry_errors:
-        for place in table.find_rows(lambda row: str(row["error"] or "").startswith(f"{stage}: ")):
-            table.update(place, {"error": None, "reason": None})
     places = {key_of(row): place for place, row in enumerate(table) if row["file_path"] and not row["reason"]}
     todo = [table.row(place) for place in places.values() if table.column(column)[place] is None]
     outcomes = _run(folder, stage, work, todo, run)
@@ -99,13 +101,15 @@ def fill_columns(  # noqa: PLR0913 (keyword-only)
     _tell(stage, len(outcomes), outcomes, f"{len(folder.table.find_kept())} clips kept")
 
 
-def _begin(folder: DatasetFolder, stage: str, settings: Mapping[str, Any], run: StageRun) -> None:
+def _begin(
+    folder: DatasetFolder, stage: str, run: StageRun, *, settings: Mapping[str, Any], columns: Sequence[str] = ()
+) -> None:
+    """Forget what is to be done again before anything is done: killed at any moment, a run never takes old for new."""
     if run.replace:
-        folder.forget_stage(stage)
-    elif run.retry_errors:
-        journal = folder.journal(stage)
-        journal.forget({key for key, outcome in journal.read().items() if outcome.error})
+        folder.forget_stage(stage, columns)
     folder.claim_stage(stage, settings)
+    if run.retry_errors:
+        folder.forget_errors(stage)
 
 
 def _run(folder: DatasetFolder, stage: str, work: Work, rows: Sequence[Row], run: StageRun) -> dict[str, Outcome]:

@@ -47,9 +47,13 @@ class ClipTable:
 
     Args:
         columns: Values of all rows per column, all of one length.
+        types: Arrow's types of columns that were read, for those that it cannot tell from the values.
     """
 
-    def __init__(self, columns: Mapping[str, Sequence[Any]] | None = None) -> None:
+    def __init__(
+        self, columns: Mapping[str, Sequence[Any]] | None = None, types: Mapping[str, Any] | None = None
+    ) -> None:
+        self.types = types or {}
         self.columns: dict[str, list[Any]] = {name: [] for name in FIRST_COLUMNS}
         length = max((len(values) for values in (columns or {}).values()), default=0)
         for name in FIRST_COLUMNS:
@@ -101,12 +105,15 @@ class ClipTable:
             self.columns[name] = [value for place, value in enumerate(values) if place not in gone]
 
     def sort(self) -> None:
-        """Put the rows into natural order of their source, then of their place in it, so that 2 comes before 10."""
+        """Put the rows into natural order of their source, then of their place in it, so that 2 comes before 10.
+
+        Names that are naturally equal, such as 1.mp4 and 01.mp4, do not mix.
+        """
         from natsort import natsort_keygen
 
         natural = natsort_keygen()
-        starts = self.columns["start"]
-        order = sorted(range(len(self)), key=lambda i: (natural(self.columns["source"][i]), starts[i] or 0.0))
+        sources, starts = self.columns["source"], self.columns["start"]
+        order = sorted(range(len(self)), key=lambda i: (natural(sources[i]), sources[i], starts[i] or 0.0))
         self.columns = {name: [values[i] for i in order] for name, values in self.columns.items()}
 
     def drop_columns(self, names: Iterable[str]) -> None:
@@ -137,14 +144,39 @@ def read_table(path: Path) -> ClipTable:
         raise MediaError(
             "The clips table lacks columns.", received=", ".join(table.column_names), expected=", ".join(missing)
         )
-    return ClipTable(table.to_pydict())
+    return ClipTable(table.to_pydict(), dict(zip(table.schema.names, table.schema.types, strict=True)))
 
 
 def write_table(path: Path, table: ClipTable) -> None:
-    """Write a table; the file is whole or, after an error, as it was."""
+    """Write a table; the file is whole or, after an error, as it was.
+
+    Raises:
+        MediaError: When a column holds values of different kinds.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
-    arrow = pa.table({name: pa.array(values) for name, values in table.columns.items()})
+    arrow = pa.table(
+        {name: _make_column(name, values, table.types.get(name)) for name, values in table.columns.items()}
+    )
     with atomic_path(path) as part:
         parquet.write_table(arrow, part, compression="zstd")
+
+
+def _make_column(name: str, values: list[Any], known: Any) -> Any:
+    """An Arrow array of the type that the values have, else of the type that the column was read with."""
+    import pyarrow as pa
+
+    failures = (pa.ArrowException, OverflowError, TypeError, ValueError)
+    try:
+        return pa.array(values)
+    except failures as error:
+        try:
+            return pa.array(values, known)
+        except failures:
+            raise MediaError(
+                f"The column {name} cannot be written.",
+                received=str(error),
+                expected="values of one kind",
+                fix="mend what writes it, then run that stage again with --replace",
+            ) from error

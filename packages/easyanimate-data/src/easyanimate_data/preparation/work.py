@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from easyanimate_core.errors import EasyAnimateError, MediaError
+from easyanimate_core.errors import EasyAnimateError, MediaError, PluginError
 
 from easyanimate_data.preparation.journal import Outcome
 
@@ -56,7 +57,7 @@ class Worker:
         """Do the work; each row's failure is its own.
 
         Raises:
-            EasyAnimateError: When the work cannot be opened, or the disk is full.
+            EasyAnimateError: When the work cannot be opened, lacks a package, or the disk is full.
         """
         if self._function is None:
             limit_threads()
@@ -66,7 +67,7 @@ class Worker:
             results = self._function(rows)
             outcomes = [_outcome(result) for result in results]
         except Exception as error:  # noqa: BLE001 (whatever a broken file makes a decoder do)
-            _stop_on_full_disk(error)
+            stop_run(error)
             if len(rows) > 1:  # one of them spoilt the batch
                 return [outcome for row in rows for outcome in self([row])]
             outcomes = [_outcome(error)]
@@ -88,22 +89,36 @@ def limit_threads() -> None:
 
 
 def describe_error(error: BaseException) -> str:
-    """An error on one line."""
+    """An error on one line, which is UTF-8 whatever it tells of."""
+    said = f"{type(error).__name__}: {error}"
     if isinstance(error, EasyAnimateError):
-        parts = [error.message, *(str(part) for part in (error.received,) if part is not None)]
-        return " ".join(" ".join(parts).split())
-    return " ".join(f"{type(error).__name__}: {error}".split())
+        said = error.message if error.received is None else f"{error.message} {error.received}"
+    return " ".join(said.split()).encode(errors="backslashreplace").decode()
 
 
 def _outcome(result: dict[str, Any] | Exception) -> Outcome:
+    """What is written into journal and table: plain numbers, UTF-8 text, lists and dictionaries, or why it is not."""
     if isinstance(result, Exception):
-        _stop_on_full_disk(result)
+        stop_run(result)
         return Outcome(error=describe_error(result))
-    return Outcome(values=result)
+    return Outcome(values=json.loads(json.dumps(result, ensure_ascii=False, default=_to_plain).encode()))
 
 
-def _stop_on_full_disk(error: BaseException) -> None:
-    """A full disk is no fault of the item: the run stops, and goes on when there is space."""
+def _to_plain(value: Any) -> Any:
+    """What NumPy and PyTorch hold."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a table holds numbers, text, lists and dictionaries, not {type(value).__name__}")
+
+
+def stop_run(error: BaseException) -> None:
+    """Raise what is no fault of an item: a missing package, or a full disk, after which the run can go on.
+
+    Raises:
+        EasyAnimateError: With what to do.
+    """
+    if isinstance(error, PluginError):
+        raise error
     reason: BaseException | None = error
     while reason is not None:
         if isinstance(reason, OSError) and reason.errno in _DISK_FULL:
