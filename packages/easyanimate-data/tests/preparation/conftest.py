@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,26 @@ def undisturbed(raw, small, run_ea, tmp_path_factory):
     out = tmp_path_factory.mktemp("undisturbed") / "dataset"
     run_ea("prepare", raw, "--out", out, *small)
     return out
+
+
+@pytest.fixture
+def stop_after():
+    """`with stop_after(2): ...`: the run inside is ended, as by a kill, when it has noted so many outcomes."""
+    from easyanimate_data.preparation.journal import Journal
+
+    @contextmanager
+    def stop(count):
+        noted = []
+
+        def add(journal, key, outcome):
+            real(journal, key, outcome)
+            noted.append(key)
+            if len(noted) == count:
+                raise KeyboardInterrupt
+
+        real = Journal.add
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Journal, "add", add)
+            yield
+
+    return stop

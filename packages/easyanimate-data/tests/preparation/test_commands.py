@@ -45,6 +45,35 @@ def test_a_stage_can_be_done_again(run_ea, dataset):
     assert [after[place] for place in kept] == [before.column("motion_score")[place] for place in kept]
 
 
+def test_a_stage_that_is_killed_while_it_is_done_again_keeps_no_old_values(run_ea, dataset, stop_after):
+    before = read_table(dataset / TABLE).column("motion_score")
+    table = read_table(dataset / TABLE)
+    table.column("motion_score")[:] = [9.0] * len(table)
+    write_table(dataset / TABLE, table)
+    with stop_after(2):
+        run_ea("score", dataset, "--filters", "motion", "--replace")
+    run_ea("score", dataset, "--filters", "motion")
+    assert read_table(dataset / TABLE).column("motion_score") == before
+
+
+def test_a_stage_that_is_done_again_takes_what_had_failed(run_ea, dataset):
+    before = read_table(dataset / TABLE)
+    table = read_table(dataset / TABLE)
+    table.update(before.find_kept()[0], {"error": "motion: broken", "reason": "error in motion", "motion_score": None})
+    write_table(dataset / TABLE, table)
+    run_ea("score", dataset, "--filters", "motion", "--replace")
+    after = read_table(dataset / TABLE)
+    assert after.column("motion_score") == before.column("motion_score")
+    assert after.find_kept() == before.find_kept()
+
+
+def test_what_later_stages_dropped_stays_dropped(run_ea, dataset, raw):
+    kept = read_table(dataset / TABLE).find_kept()
+    run_ea("score", dataset, "--filters", "motion")
+    run_ea("split", raw, "--out", dataset, "--set", "split.min_pixels=0", "--resume")
+    assert read_table(dataset / TABLE).find_kept() == kept
+
+
 def test_filtering_can_be_tried_again(run_ea, dataset, capsys):
     run_ea("filter", dataset, "--filters", "motion", "--min", "motion=0")
     more = len(read_table(dataset / TABLE).find_kept())

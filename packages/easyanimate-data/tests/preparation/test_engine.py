@@ -1,5 +1,8 @@
 """Engines do the same work, whatever happens to a worker."""
 
+import os
+import time
+
 import pytest
 from easyanimate_core import EasyAnimateError, RequestError
 from easyanimate_data.preparation.engine import Engine
@@ -89,3 +92,20 @@ def test_a_missing_extra_is_named(monkeypatch, fake_work):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(EasyAnimateError, match=r"easyanimate-data\[ray\]"):
         run(Engine(name="ray"), fake_work.Square(), [1])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="groups of processes")
+def test_what_a_worker_runs_ends_with_it(fake_work):
+    import psutil
+
+    results = Engine(name="processes", workers=2).run(
+        fake_work.Square(batch_size=1), [{"number": number} for number in [1, "child", "child"]]
+    )
+    next(results)
+    while len(children := psutil.Process().children(recursive=True)) < 2 or not any(
+        "sleep(61)" in " ".join(child.cmdline()) for child in children
+    ):
+        time.sleep(0.05)
+    results.close()
+    running = [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert not [child for child in running if "sleep(61)" in " ".join(child.cmdline())]

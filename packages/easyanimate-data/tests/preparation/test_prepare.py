@@ -1,6 +1,7 @@
 """`ea data prepare`: what it makes of raw videos, and that it makes the same however it is disturbed."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -186,6 +187,53 @@ class TestResume:
         assert set(read_clips(out)) < set(read_clips(undisturbed))
         assert (out / "mine.txt").exists()
 
+    def test_a_stage_that_is_left_out_drops_nothing(self, run_ea, out, raw):
+        run_ea("prepare", raw, "--out", out, "--set", "split.min_pixels=0", "--stages", "export", "--resume")
+        reasons = [row["reason"] for row in read_table(out / TABLE) if row["file_path"]]
+        assert reasons == [None] * len(json.loads((out / LIST).read_text(encoding="utf-8")))
+
+    def test_a_stage_that_is_added_takes_its_place(self, run_ea, out, raw, small):
+        stages = ["split", "duration", "motion", "export"]
+        run_ea("prepare", raw, "--out", out, *small, "--stages", ",".join(stages), "--resume")
+        assert list(json.loads((out / "prepare.json").read_text())["stages"])[:3] == stages[:3]
+
+    def test_killed_while_errors_are_tried_again(self, run_ea, raw, small, make_video, tmp_path, stop_after):
+        mended, out = tmp_path / "raw", tmp_path / "out"
+        shutil.copytree(raw, mended)
+        run_ea("prepare", mended, "--out", out, *small)
+        make_video(mended / "broken.mp4", [4], seed=11)
+        with stop_after(1):
+            run_ea("prepare", mended, "--out", out, *small, "--resume", "--retry-errors")
+        run_ea("prepare", mended, "--out", out, *small, "--resume")
+        assert by_source(out)["broken.mp4"][0]["motion_score"] > 0
+
+    @pytest.mark.parametrize("kept", ["clips.parquet", "journal", "clips", "prepare.json"])
+    def test_killed_while_it_clears_the_folder(self, run_ea, out, raw, small, undisturbed, monkeypatch, kept):
+        from easyanimate_data.preparation import folder
+
+        def stop(path, **_):
+            if path.name == kept:
+                raise KeyboardInterrupt
+            (shutil_rmtree if path.is_dir() else unlink)(path)
+
+        shutil_rmtree, unlink = shutil.rmtree, lambda path: path.unlink(missing_ok=True)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(folder.shutil, "rmtree", stop)
+            patch.setattr("pathlib.Path.unlink", stop)
+            folder.clear(out)
+        run_ea("prepare", raw, "--out", out, *small, "--resume")
+        assert (out / TABLE).read_bytes() == (undisturbed / TABLE).read_bytes()
+        assert read_clips(out) == read_clips(undisturbed)
+
+    def test_half_written_files_of_a_killed_run(self, run_ea, out, raw, small, tmp_path):
+        for name in (".clips.77.part.parquet", "journal/.motion.77.part.jsonl"):
+            (out / name).write_text("half")
+        run_ea("prepare", raw, "--out", out, *small, "--resume")
+        assert not [path for path in out.rglob("*") if ".part" in path.name]
+        (tmp_path / "new").mkdir()
+        (tmp_path / "new" / ".prepare.77.part.json").write_text("half")  # killed before anything else was written
+        run_ea("prepare", raw, "--out", tmp_path / "new", *small, "--stages", "split")
+
     def test_own_columns_stay(self, run_ea, out, raw, small):
         table = read_table(out / TABLE)
         table.column("mine")[0] = "note"
@@ -213,6 +261,30 @@ def test_a_full_disk_stops_the_run_which_goes_on_later(run_ea, raw, small, undis
     monkeypatch.setattr(split, "cut_clip", real)
     run_ea("prepare", raw, "--out", out, *small, "--resume")
     assert (out / TABLE).read_bytes() == (undisturbed / TABLE).read_bytes()
+
+
+def test_a_full_disk_while_the_table_is_written(run_ea, raw, small, tmp_path, monkeypatch):
+    def write(path, table):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("easyanimate_data.preparation.folder.write_table", write)
+    with pytest.raises(MediaError, match=r"disk is full[\s\S]*--resume"):
+        run_ea("prepare", raw, "--out", tmp_path / "out", *small)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C for a group of processes")
+def test_a_run_that_is_stopped_leaves_nothing_half_written(run_ea, make_video, tmp_path):
+    out = tmp_path / "out"
+    make_video(tmp_path / "raw" / "a.mp4", [9], size=(480, 640))
+    words = [sys.executable, run_ea.path, "split", tmp_path / "raw", "--out", out, "--set", "split.min_pixels=0"]
+    with subprocess.Popen(  # noqa: S603 (own code)
+        [str(word) for word in [*words, "--engine", "processes"]], start_new_session=True, stderr=subprocess.DEVNULL
+    ) as process:
+        while process.poll() is None and not list(out.rglob(".*.part")):
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGINT)
+    assert process.returncode
+    assert not list(out.rglob(".*.part"))
 
 
 class TestBadInput:

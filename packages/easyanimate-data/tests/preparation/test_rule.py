@@ -2,7 +2,7 @@
 
 import pytest
 from easyanimate_core import MediaError
-from easyanimate_data.preparation.rule import Threshold, Unalike, apply_rules, refuse_nothing_left
+from easyanimate_data.preparation.rule import Threshold, Unalike, apply_rules, describe_numbers, refuse_nothing_left
 from easyanimate_data.preparation.table import ClipTable
 
 NAMES = ["good", "ugly", "still", "texty", "unscored", "broken", "nothing"]
@@ -73,3 +73,20 @@ def test_a_bound_that_drops_everything_is_an_error_with_the_distribution(table):
         refuse_nothing_left(table, "motion", "motion")
     apply_rules(table, [])
     refuse_nothing_left(table, "motion", "motion")
+
+
+def test_errors_that_drop_everything_are_told(table):
+    for place in range(6):
+        table.update(place, {"error": "caption: the server is down", "reason": "error in caption"})
+    with pytest.raises(
+        MediaError, match=r"6 with an error, most often caption: the server is down[\s\S]*--retry-errors"
+    ):
+        refuse_nothing_left(table, "caption", None)
+
+
+def test_what_is_no_number_has_no_number(table):
+    for place, value in enumerate(["high", [5.0], float("nan"), {"score": 1}]):
+        table.update(place, {"motion": value})
+    apply_rules(table, [Threshold("motion", 2.0)])
+    assert [table.column("reason")[place] for place in range(4)] == ["no motion"] * 4
+    assert describe_numbers(table.column("motion")).startswith("2 clips")

@@ -1,10 +1,13 @@
 """The work of scoring: any filter by its key, broken clips apart, options checked."""
 
+import sys
+
 import numpy as np
 import pytest
-from easyanimate_core import FilterSpec, FrameChoice, RequestError
+from easyanimate_core import FilterSpec, FrameChoice, PluginError, RequestError
 from easyanimate_data.preparation import score as module
 from easyanimate_data.preparation.score import Score, complete_options
+from easyanimate_data.preparation.work import Worker
 
 
 @pytest.fixture
@@ -72,6 +75,13 @@ def test_options_are_those_that_the_filter_knows():
     assert complete_options(lambda: None, {}, compat=True, name="filters.x") == {}
     with pytest.raises(RequestError, match=r"filters.x.options.modle[\s\S]*model, compat[\s\S]*did you mean model"):
         complete_options(load, {"modle": "tiny"}, name="filters.x")
+
+
+def test_a_missing_reader_ends_the_run(clips, offer, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "decord", None)
+    offer(FilterSpec(key="light", summary="", load=lambda: lambda frames: frames.mean()))
+    with pytest.raises(PluginError, match=r"easyanimate-data\[decord\]"):
+        Worker(Score(key="light", dataset=tmp_path, reader="decord"))(clips)
 
 
 def test_the_middle_frame_is_the_middle_one(clips, offer, tmp_path):

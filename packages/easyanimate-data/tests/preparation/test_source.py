@@ -1,6 +1,7 @@
 """Raw videos are found wherever they lie, each folder once."""
 
 import os
+import sys
 
 import pytest
 from easyanimate_core import MediaError
@@ -42,3 +43,19 @@ def test_nothing_to_find(tmp_path):
     touch(tmp_path, "a.pdf")
     with pytest.raises(MediaError, match=r"1 \.pdf[\s\S]*\.mov"):
         find_sources(tmp_path)
+
+
+def test_hidden_folders_are_passed_over(tmp_path):
+    """As hidden files are; and clips of a folder `.x.part` would be taken for half-written ones."""
+    touch(tmp_path, "a.mp4", ".x.part/b.mp4", "sub/.trash/c.mp4")
+    assert find_sources(tmp_path).paths == ("a.mp4",)
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="names are always Unicode there")
+def test_names_that_are_no_utf8_can_be_written_down(tmp_path):
+    touch(tmp_path, "a.mp4")
+    for name in (b"bad\xff.mp4", b"note.\xfe"):
+        (tmp_path / os.fsdecode(name)).touch()
+    sources = find_sources(tmp_path)
+    assert sources.paths == ("a.mp4", r"bad\xff.mp4")
+    assert sources.others == {r".\xfe": 1}

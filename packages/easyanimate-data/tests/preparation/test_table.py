@@ -1,5 +1,7 @@
 """The clips table: rows and columns, on disk and back."""
 
+import time
+
 import pytest
 from easyanimate_core import MediaError
 from easyanimate_data.preparation.table import ClipTable, key_of, read_table, write_table
@@ -56,3 +58,51 @@ def test_other_files_are_refused(tmp_path):
     parquet.write_table(pa.table({"source": ["a.mp4"]}), tmp_path / "clips.parquet")
     with pytest.raises(MediaError, match="file_path"):
         read_table(tmp_path / "clips.parquet")
+
+
+def test_names_that_are_naturally_equal_do_not_mix():
+    rows = [
+        {"source": source, "file_path": f"{source}_{k}", "start": k} for source in ("1.mp4", "01.mp4") for k in (0, 4)
+    ]
+    for order in (rows, rows[::-1]):
+        table = ClipTable()
+        table.extend(order)
+        table.sort()
+        assert table.column("file_path") == ["01.mp4_0", "01.mp4_4", "1.mp4_0", "1.mp4_4"]
+
+
+def test_columns_of_other_programs_stay(tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = tmp_path / "clips.parquet"
+    own = {
+        "source": ["a.mp4", "b.mp4"],
+        "file_path": ["a", "b"],
+        "big": pa.array([2**64 - 1, None], pa.uint64()),
+        "map": pa.array([[("key", 1)], None], pa.map_(pa.string(), pa.int64())),
+        "day": pa.array([19000, None], pa.date32()),
+        "nested": [{"a": [1, 2]}, None],
+    }
+    parquet.write_table(pa.table(own), path)
+    before = parquet.read_table(path).to_pydict()
+    write_table(path, read_table(path))
+    assert {name: parquet.read_table(path).to_pydict()[name] for name in own} == before
+
+
+def test_a_column_of_different_kinds_is_refused(tmp_path):
+    table = make_table()
+    table.update(0, {"colour": "red"})
+    table.update(1, {"colour": 0.5})
+    with pytest.raises(MediaError, match=r"column colour[\s\S]*--replace"):
+        write_table(tmp_path / "clips.parquet", table)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_row_costs_the_same_in_a_long_table():
+    """Work that grew with the length of the table would be quadratic over all rows."""
+    table = ClipTable({"source": ["a.mp4"] * 1_000_000})
+    begin = time.perf_counter()
+    for place in range(1000):
+        table.update(place, {"start": 0.5, "end": 1.0})
+    assert time.perf_counter() - begin < 1

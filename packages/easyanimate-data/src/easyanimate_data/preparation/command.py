@@ -1,4 +1,4 @@
-"""The commands `ea data prepare` and those of its stages: split, score, filter, caption, rewrite, align, export, report."""
+"""The commands of data preparation: `ea data prepare`, and one for each of its stages."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Literal
@@ -96,16 +97,22 @@ _worker: Worker | None = None
 
 
 def _begin_process(work: Work) -> None:
-    """First thing in a worker process: it ends with its parent, however that ends; Ctrl-C is the parent's."""
+    """First thing in a worker process: it ends with its parent, however that ends; Ctrl-C is the parent's.
+
+    It leads a group of processes, so that an ffmpeg that it runs ends with it.
+    """
     global _worker  # noqa: PLW0603 (a process pool has no other place for what its workers keep)
     _worker = Worker(work)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by libraries that are imported later
     parent = multiprocessing.parent_process()
     if parent is not None:
 
         def end_with_parent() -> None:
             wait([parent.sentinel])
+            _end_group(os.getpid())
             os._exit(1)
 
         threading.Thread(target=end_with_parent, daemon=True).start()
@@ -158,9 +165,17 @@ def _close_pool(pool: ProcessPoolExecutor) -> None:
     processes = list((pool._processes or {}).values())  # noqa: SLF001 (public from Python 3.14 on: terminate_workers)
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
+        _end_group(process.pid)
         process.terminate()
     for process in processes:
         process.join()
+
+
+def _end_group(leader: int | None) -> None:
+    """End a worker and what it runs, unless it is gone or has only just been started."""
+    if leader is not None and hasattr(os, "killpg"):
+        with suppress(ProcessLookupError):
+            os.killpg(leader, signal.SIGKILL)
 
 
 def _wait_for_some(pending: dict[Future[list[Outcome]], Sequence[Row]]) -> set[Future[list[Outcome]]]:

@@ -43,6 +43,7 @@ def export(dataset: Path, table: ClipTable, config: ExportConfig) -> tuple[Path,
             "Clips of the table are gone.",
             received=f"{len(gone)}, such as {gone[0]}",
             expected=f"files below {dataset}",
+            fix="put them back, or make them anew: ea data prepare ... --replace",
         )
     base = dataset.resolve() if config.paths == "absolute" else None
     listed = [

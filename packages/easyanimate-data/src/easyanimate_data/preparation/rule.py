@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeGuard
 
@@ -108,7 +109,7 @@ def refuse_nothing_left(table: ClipTable, stage: str, column: str | None) -> Non
     """Stop when a stage dropped the last clip.
 
     Raises:
-        MediaError: With the distribution of the stage's numbers, and what to do.
+        MediaError: With the stage's errors, or the distribution of its numbers, and what to do.
     """
     reasons = table.column("reason")
     clips = [place for place, path in enumerate(table.column("file_path")) if path is not None]
@@ -116,10 +117,15 @@ def refuse_nothing_left(table: ClipTable, stage: str, column: str | None) -> Non
         return
     last = sorted({reasons[place] for place in clips if column and reasons[place].find(column) >= 0})
     received = "; ".join(last) or "; ".join(sorted({reasons[place] for place in clips}))
-    fix = "see why: ea data report"
+    ways: list[str] = []
     if column:
         received += f"; {column}: {describe_numbers(table.column(column))}"
-        fix += f"; then run again with --resume and another bound, such as --min {stage}=NUMBER"
+        ways.append(f"--resume and another bound, such as --min {stage}=NUMBER")
+    failed = Counter(error for error in table.column("error") if error and error.startswith(f"{stage}: "))
+    if failed:
+        received += f"; {failed.total()} with an error, most often {failed.most_common(1)[0][0]}"
+        ways.append("--retry-errors")
+    fix = "; ".join(["see why: ea data report", *(f"run again with {way}" for way in ways)])
     raise MediaError(
         f"After the stage {stage} no clip is left.",
         received=received,

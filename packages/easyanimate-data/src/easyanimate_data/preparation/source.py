@@ -27,9 +27,9 @@ class Sources:
 
 
 def find_sources(folder: Path, *, leave_out: Path | None = None) -> Sources:
-    """Find the videos below a folder; links to files and folders are followed, each folder once.
+    r"""Find the videos below a folder; links to files and folders are followed, each folder once.
 
-    Hidden files and folders are passed over. What is no UTF-8 in a name is written as `\\xff`: such a file is listed,
+    Hidden files and folders are passed over. What is no UTF-8 in a name is written as `\xff`: such a file is listed,
     but not found again under that name.
 
     Args:

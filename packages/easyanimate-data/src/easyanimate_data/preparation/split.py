@@ -12,7 +12,7 @@ from easyanimate_core.errors import MediaError
 
 from easyanimate_data.frames import Timeline, read_timeline
 from easyanimate_data.preparation.cut import cut_clip, find_ffmpeg
-from easyanimate_data.preparation.scene import MICROSECONDS, SplitConfig, detect_scenes, plan_clips
+from easyanimate_data.preparation.scene import MICROSECONDS, Span, SplitConfig, detect_scenes, plan_clips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from easyanimate_data.preparation.table import Row
 
 CLIPS_FOLDER = "clips"
+
+LENGTH_SLACK_SECONDS = 0.1
+"""What the length of a whole clip may differ from its scene, beside a frame and a half."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,25 @@ class Split:
                     "start": span.start,
                     "end": round(span.end, MICROSECONDS),
                 }
-                rows.append(row | _measure(read_timeline(clip)))
+                written = read_timeline(clip)
+                _refuse_damage(written, span, path, timeline.fps)
+                rows.append(row | _measure(written))
             shutil.rmtree(folder, ignore_errors=True)
             part.replace(folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
         return rows
+
+
+def _refuse_damage(written: Timeline, span: Span, source: Path, fps: float) -> None:
+    """A clip is as long as its scene, but for a frame at each end; decoders patch up what is damaged."""
+    wanted = span.end - span.start
+    if abs(written.seconds - wanted) > LENGTH_SLACK_SECONDS + 1.5 / fps:
+        raise MediaError(
+            "A clip is not as long as its scene; the video is damaged.",
+            received=f"{source}: {written.seconds:.2f} s",
+            expected=f"{wanted:.2f} s from {span.start:.2f} s on",
+        )
 
 
 def _measure(timeline: Timeline) -> Row:

@@ -52,7 +52,11 @@ def split_sources(  # noqa: PLR0913 (keyword-only)
     remove_leftovers(folder.path)
     known = set(folder.table.column("source"))
     wanted = [source for source in sources if source not in known]
-    outcomes = _run(folder, stage, work, [{"source": source, "file_path": None} for source in wanted], run)
+    try:
+        outcomes = _run(folder, stage, work, [{"source": source, "file_path": None} for source in wanted], run)
+    except BaseException:
+        remove_leftovers(folder.path)
+        raise
     for source in wanted:
         outcome = outcomes[source]
         clips = outcome.values.get("clips") or [{"source": source, "error": f"{stage}: {outcome.error}"}]

@@ -74,7 +74,9 @@ class ClipTable:
 
     def column(self, name: str) -> list[Any]:
         """All values of a column, which is made when there is none."""
-        return self.columns.setdefault(name, [None] * len(self))
+        if name not in self.columns:
+            self.columns[name] = [None] * len(self)
+        return self.columns[name]
 
     def update(self, index: int, values: Mapping[str, Any]) -> None:
         """Set columns of one row."""

@@ -80,11 +80,13 @@ def limit_threads() -> None:
 
     What decoders say of broken files stands in the table, not on the terminal.
     """
+    import logging
+
     import av.logging
     import cv2
 
     av.logging.set_level(av.logging.PANIC)
-
+    logging.getLogger("pyscenedetect").setLevel(logging.CRITICAL)
     cv2.setNumThreads(1)
 
 

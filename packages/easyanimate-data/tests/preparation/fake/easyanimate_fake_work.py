@@ -1,6 +1,8 @@
 """Work for tests of the engines: importable in worker processes."""
 
 import os
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,8 @@ class Square:
             os._exit(3)
         if number == "full":
             raise OSError(28, "No space left on device", "clip.mp4")
+        if number == "child":
+            subprocess.run([sys.executable, "-c", "import time; time.sleep(61)"], check=True)
         if number == "slow":
             time.sleep(60)
         return {"square": number * number}

@@ -37,7 +37,7 @@ NUM_SAMPLES = 6
 MOST_LISTED = 200
 """Files that a list names; the others are counted."""
 
-NO_SCORES = {"start", "end", "num_frames", "fps", "height", "width", "duration"}
+NO_SCORES = {"start", "end", "num_frames", "fps", "height", "width", "pixels", "duration"}
 
 
 @dataclass(frozen=True)
