@@ -144,3 +144,17 @@ def test_a_transformer_that_takes_pictures_needs_their_encoder(own_checkpoint):
     (own_checkpoint / "image_encoder").rename(own_checkpoint / "elsewhere")
     with pytest.raises(WeightsError, match="lacks image_encoder"):
         check_weights(own_checkpoint)
+
+
+def test_the_vae_of_v2_is_refused(own_checkpoint):
+    edit_config(own_checkpoint / "vae" / "config.json", slice_mag_vae=True, slice_compression_vae=False)
+    with pytest.raises(WeightsError, match=r"that of V2[\s\S]*slice_compression_vae: true"):
+        check_weights(own_checkpoint)
+
+
+def test_float16_on_a_cpu_says_nothing(checkpoint, caplog):
+    from easyanimate_v3.build import load
+
+    with caplog.at_level(logging.WARNING):
+        load(LoadOptions(weights=checkpoint, device="cpu", dtype="float16"))
+    assert not caplog.records

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.errors import WeightsError
 from transformers import CLIPImageProcessorPil
-from transformers.utils import logging
 
 from easyanimate_dit.checkpoint import check_shapes
+from easyanimate_dit.quiet import silence_libraries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     import torch
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep transformers from writing to the terminal: what it would warn of is an error here."""
-    verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if has_bars:
-            logging.enable_progress_bar()
 
 
 def load_encoder(
@@ -48,7 +33,7 @@ def load_encoder(
         WeightsError: a tensor is missing, unexpected or of another shape, or the files cannot be read.
     """
     try:
-        with _silence():
+        with silence_libraries():
             model, info = encoder_class.from_pretrained(folder, dtype=dtype, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError) as error:
         raise WeightsError(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from diffusers.utils import logging
 from easyanimate_core.checkpoint import complete_config, read_json
 from easyanimate_core.errors import WeightsError
 from transformers import CLIPVisionModelWithProjection, T5EncoderModel
@@ -15,9 +13,10 @@ from easyanimate_dit.checkpoint import check_shapes, read_weights
 from easyanimate_dit.encoder import load_encoder, load_image_processor
 from easyanimate_dit.lora import merge_loras
 from easyanimate_dit.pixart import Transformer3DModel
+from easyanimate_dit.quiet import silence_libraries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     import torch
@@ -29,17 +28,6 @@ IMAGE_ENCODER_EXTRAS = (r"^text_model\.", r"^text_projection\.", r"^logit_scale$
 
 TEXT_ENCODER_EXTRAS = (r"\.position_ids$", r"^pooler\.", r"^cls\.", r"^decoder\.", r"^lm_head\.")
 """Heads and buffers that the text encoders' files may carry beside the encoders."""
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep diffusers from warning of the fields that the original's trainer and pipelines leave in `config.json`."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 def load_model(
@@ -57,7 +45,7 @@ def load_model(
     """
     config = complete_config(read_json(folder / "config.json"), model_class.__name__, release)
     values = {name: config[name] for name in release}
-    with _silence():
+    with silence_libraries():
         model, info = model_class.from_pretrained(folder, torch_dtype=dtype, output_loading_info=True, **values)
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: shape for name, shape in own.items() if name not in info["missing_keys"]}
@@ -72,7 +60,7 @@ def load_pixart(folder: Path, dtype: torch.dtype, release: Mapping[str, Any]) ->
     Its `config.json` may be that of the image transformer it was trained from: what that leaves open is the release's.
     """
     config = complete_pixart_config(folder, release)
-    with _silence():
+    with silence_libraries():
         model = Transformer3DModel.from_pretrained(folder, torch_dtype=dtype, **config)  # strict by itself
     return freeze(model)
 

@@ -9,6 +9,8 @@ import torch
 from diffusers.hooks.group_offloading import apply_group_offloading
 from easyanimate_core.errors import RequestError
 
+from easyanimate_dit.quiet import silence_libraries
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -91,7 +93,8 @@ def place_pipeline(pipeline: EasyAnimatePipeline, device: torch.device) -> Place
         sizes = [_count_bytes(model) for model in models]
         placement = choose_placement(sizes, torch.cuda.mem_get_info(device)[0])
     if placement is Placement.WHOLE:
-        pipeline.to(device)
+        with silence_libraries():
+            pipeline.to(device)
     elif placement is Placement.BY_MODEL:
         pipeline.enable_model_cpu_offload(device=device)
     else:

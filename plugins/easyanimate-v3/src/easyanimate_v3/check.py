@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from easyanimate_core.checkpoint import Component, check_components, check_exists, read_json
+from easyanimate_core.errors import WeightsError
 from easyanimate_core.version import refuse_other_version
 
 from easyanimate_v3.config import EASYANIMATE_V3_XL_2_INP_TRANSFORMER
@@ -30,6 +31,13 @@ def check_weights(folder: Path) -> None:
     check_exists(folder)
     refuse_other_version(folder, "v3")
     check_components(folder, COMPONENTS)
+    if read_json(folder / "vae" / "config.json").get("slice_mag_vae"):
+        raise WeightsError(
+            f"The VAE in this folder is that of V2: {folder / 'vae'}",
+            received="slice_mag_vae: true",
+            expected="the slice VAE of V3, with slice_compression_vae: true",
+            fix="put the folder vae of a V3 release in its place",
+        )
     if takes_images(folder):
         check_components(folder, IMAGE_COMPONENTS)
 
