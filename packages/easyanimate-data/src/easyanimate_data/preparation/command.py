@@ -18,7 +18,7 @@ from easyanimate_data.preparation.run import Preparation, check_stages, prepare
 from easyanimate_data.preparation.stage import StageRun
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 RawFolder = Annotated[Path, typer.Argument(metavar="VIDEOS", help="Folder with raw videos; it is only read.")]
 Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder that `ea data split` or `prepare` wrote.")]
@@ -226,58 +226,42 @@ def _run_alone(dataset: Path, stage: str, given: _Given) -> None:
         typer.echo(preparation.run_stage(stage) or preparation.folder.table_path)
 
 
-def caption(  # noqa: PLR0913 (each is an option)
-    dataset: Dataset,
-    *,
-    captioner: Annotated[str | None, typer.Option("--captioner", help="transformers, openai, or a plugin's.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Id or folder of the model.")] = None,
-    server: Annotated[str | None, typer.Option("--server", help="Address of an OpenAI-compatible server.")] = None,
-    engine: EngineOption = "local",
-    workers: Workers = None,
-    ray_address: RayAddress = None,
-    replace: Replace = False,
-    retry_errors: RetryErrors = False,
-    config: ConfigFile = None,
-    settings: Settings = None,
-) -> None:
-    """Write captions of the clips that are kept so far."""
-    words = _model_words("caption", captioner, model, server)
-    given = _take(
-        engine=Engine(name=engine, workers=workers, ray_address=ray_address),
-        config=config,
-        settings=[*words, *(settings or ())],
-        replace=replace,
-        retry_errors=retry_errors,
-    )
-    _run_alone(dataset, "caption", given)
+def _write_with(stage: str, about: str) -> Callable[..., None]:
+    """The command of a stage that writes text: captions and rewritten captions have the same options."""
+
+    def write(  # noqa: PLR0913 (each is an option)
+        dataset: Dataset,
+        *,
+        captioner: Annotated[
+            str | None, typer.Option("--captioner", help="transformers, openai, or a plugin's.")
+        ] = None,
+        model: Annotated[str | None, typer.Option("--model", help="Id or folder of the model.")] = None,
+        server: Annotated[str | None, typer.Option("--server", help="Address of an OpenAI-compatible server.")] = None,
+        engine: EngineOption = "local",
+        workers: Workers = None,
+        ray_address: RayAddress = None,
+        replace: Replace = False,
+        retry_errors: RetryErrors = False,
+        compat: Compat = False,
+        config: ConfigFile = None,
+        settings: Settings = None,
+    ) -> None:
+        given = _take(
+            engine=Engine(name=engine, workers=workers, ray_address=ray_address),
+            config=config,
+            settings=[*_model_words(stage, captioner, model, server), *(settings or ())],
+            compat=compat,
+            replace=replace,
+            retry_errors=retry_errors,
+        )
+        _run_alone(dataset, stage, given)
+
+    write.__doc__ = about
+    return write
 
 
-def rewrite(  # noqa: PLR0913 (each is an option)
-    dataset: Dataset,
-    *,
-    captioner: Annotated[str | None, typer.Option("--captioner", help="transformers, openai, or a plugin's.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Id or folder of the model.")] = None,
-    server: Annotated[str | None, typer.Option("--server", help="Address of an OpenAI-compatible server.")] = None,
-    engine: EngineOption = "local",
-    workers: Workers = None,
-    ray_address: RayAddress = None,
-    replace: Replace = False,
-    retry_errors: RetryErrors = False,
-    compat: Compat = False,
-    config: ConfigFile = None,
-    settings: Settings = None,
-) -> None:
-    """Let a language model rewrite the captions as prompts."""
-    words = _model_words("rewrite", captioner, model, server)
-    given = _take(
-        engine=Engine(name=engine, workers=workers, ray_address=ray_address),
-        config=config,
-        settings=[*words, *(settings or ())],
-        compat=compat,
-        replace=replace,
-        retry_errors=retry_errors,
-    )
-    _run_alone(dataset, "rewrite", given)
+caption = _write_with("caption", "Write captions of the clips that are kept so far.")
+rewrite = _write_with("rewrite", "Let a language model rewrite the captions as prompts.")
 
 
 def align(  # noqa: PLR0913 (each is an option)
