@@ -43,7 +43,7 @@ class FilterSpec:
 
     Args:
         key: Name of the stage: "motion".
-        summary: One line for `ea data prepare --help`.
+        summary: One line for `ea data filters`.
         load: Called once per worker with the options of the stage; gives the scoring function. It takes the chosen
             frames, uint8 [T, H, W, 3], with `uses_text` also the clip's caption, and returns a number, or a mapping of
             column names to values. None: the column is in the table already.
@@ -79,7 +79,7 @@ class CaptionerSpec:
 
     Args:
         key: Name on the command line: "transformers", "openai".
-        summary: One line for `ea data caption --help`.
+        summary: One line for `ea data filters`.
         load: Called once per worker with the options of the stage; gives a `Captioner`.
     """
 

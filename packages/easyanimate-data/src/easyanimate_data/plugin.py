@@ -31,7 +31,7 @@ def ea_filters() -> Iterable[FilterSpec]:
     yield FilterSpec(key="resolution", summary="Height times width.", load=None, column="pixels", minimum=512 * 512)
     yield FilterSpec(
         key="motion",
-        summary="Optical flow, in pixels per half second.",
+        summary="Optical flow, in pixels from one frame to the next half a second later.",
         load=_load_motion,
         frames=FrameChoice("rate", 2),
         minimum=2,
@@ -62,6 +62,7 @@ def ea_commands() -> Iterable[CommandSpec]:
     yield _command("data split", "Cut raw videos into clips of one scene each.", preparation, "split")
     yield _command("data score", "Compute scores of clips.", preparation, "score")
     yield _command("data filter", "Drop clips by their scores.", preparation, "filter_clips")
+    yield _command("data filters", "List the filters and captioners that are installed.", preparation, "list_filters")
     yield _command("data caption", "Write captions of clips.", preparation, "caption")
     yield _command("data rewrite", "Rewrite captions as prompts.", preparation, "rewrite")
     yield _command("data align", "Drop clips whose captions do not fit.", preparation, "align")

@@ -115,6 +115,14 @@ def test_the_report_tells_of_every_reason(run_ea, dataset):
         assert words in page
 
 
+def test_filters_are_listed_with_their_bounds(run_ea, capsys):
+    run_ea("filters")
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["motion"].endswith("Kept: at least 2.")
+    assert lines["text"].endswith("Kept: at most 0.02.")
+    assert {"aesthetic", "duplicates", "align", "transformers", "openai"} <= set(lines)
+
+
 def test_there_must_be_a_data_set(run_ea, tmp_path):
     for command in ("score", "filter"):
         with pytest.raises(MediaError, match=r"no data set[\s\S]*ea data split"):

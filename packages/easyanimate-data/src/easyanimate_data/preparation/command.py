@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from easyanimate_core.config import read_config
 from easyanimate_core.errors import MediaError, RequestError
+from easyanimate_core.registry import load_plugins
 
 from easyanimate_data.preparation.config import PrepareConfig
 from easyanimate_data.preparation.engine import Engine, EngineName
@@ -306,6 +307,17 @@ def export(
 def report(dataset: Dataset) -> None:
     """Write one HTML file that shows what came in, what was dropped and why."""
     _run_alone(dataset, "report", _take())
+
+
+def list_filters() -> None:
+    """List the filters and the captioners that are installed, and what is kept unless you say otherwise."""
+    plugins = load_plugins()
+    for spec in plugins.filters().values():
+        bounds = (("at least", spec.minimum), ("at most", spec.maximum))
+        kept = ", ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+        typer.echo(f"{spec.key:<16}{spec.summary}{f' Kept: {kept}.' if kept else ''}")
+    for captioner in plugins.captioners().values():
+        typer.echo(f"{captioner.key:<16}{captioner.summary}")
 
 
 def _model_words(stage: str, captioner: str | None, model: str | None, server: str | None) -> list[str]:
