@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +87,10 @@ def undisturbed(raw, small, run_ea, tmp_path_factory):
     return out
 
 
+class Stopped(BaseException):
+    """What ends a run at a moment that a test chooses."""
+
+
 @pytest.fixture
 def stop_after():
     """`with stop_after(2): ...`: the run inside is ended, as by a kill, when it has noted so many outcomes."""
@@ -100,11 +104,12 @@ def stop_after():
             real(journal, key, outcome)
             noted.append(key)
             if len(noted) == count:
-                raise KeyboardInterrupt
+                raise Stopped
 
         real = Journal.add
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        with pytest.MonkeyPatch.context() as patch, suppress(Stopped):
             patch.setattr(Journal, "add", add)
             yield
+        assert len(noted) == count
 
     return stop

@@ -50,6 +50,14 @@ def test_compat_lets_through_what_the_last_score_file_lacks(table):
     assert reasons(table)["texty"] == "text > 0.02"
 
 
+def test_compat_drops_duplicates_beside_the_last_threshold(table):
+    for place in (0, 1):
+        table.update(place, {"perceptual_hash": "0" * 48})
+    apply_rules(table, [Threshold("beauty", 4.0), Threshold("motion", 2.0), Unalike(2)], compat=True)
+    assert reasons(table)["ugly"] == "looks like another clip"
+    assert reasons(table)["still"] == "motion < 2"
+
+
 def test_bounds_can_be_tried_again(table):
     apply_rules(table, [Threshold("beauty", 9.0)])
     assert not table.find_kept()

@@ -88,14 +88,17 @@ def apply_rules(table: ClipTable, rules: Iterable[Rule], *, compat: bool = False
     Args:
         table: Its column `reason` is written.
         rules: In order.
-        compat: As the original: only the last rule counts, and what has no score passes.
+        compat: As the original: of the thresholds only the last one counts, and what has no score passes.
     """
     paths, errors, reasons = (table.column(name) for name in ("file_path", "error", "reason"))
     clips = [place for place, path in enumerate(paths) if path is not None]
     for place in clips:
         reasons[place] = None
     rules = list(rules)
-    for rule in rules[-1:] if compat else rules:
+    if compat:
+        passed_over = [rule for rule in rules if isinstance(rule, Threshold)][:-1]
+        rules = [rule for rule in rules if rule not in passed_over]
+    for rule in rules:
         kept = [place for place in clips if reasons[place] is None]
         for place, reason in rule.find_dropped(table, kept, compat=compat).items():
             reasons[place] = reason

@@ -229,7 +229,9 @@ def prepare(input_folder: Path, preparation: Preparation) -> Path:
     settings["rules"] = {}  # each stage adds its own
     ordered = [stage for stage in dict.fromkeys((*stages, *settings["stages"])) if stage not in ("export", "report")]
     settings["stages"] = {stage: settings["stages"].get(stage, {}) for stage in ordered}
-    preparation.apply_rules()
+    if len(table):
+        preparation.apply_rules()
+        preparation.folder.save()
     for stage in stages:
         if stage == "split":
             preparation.split(input_folder)

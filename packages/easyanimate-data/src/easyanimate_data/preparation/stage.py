@@ -46,8 +46,6 @@ def split_sources(  # noqa: PLR0913 (keyword-only)
 ) -> None:
     """Run the stage `split` on the sources that have not been split yet, and put the rows of their clips in order."""
     stage = "split"
-    if run.replace:
-        folder.table.drop_rows(range(len(folder.table)))
     _begin(folder, stage, run, settings=settings)
     remove_leftovers(folder.path)
     known = set(folder.table.column("source"))
