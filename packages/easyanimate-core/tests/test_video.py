@@ -165,6 +165,13 @@ def test_irregular_times_become_a_constant_rate(tmp_path):
     assert levels.count(2) > max(levels.count(level) for level in (0, 1, 3, 4))
 
 
+def test_every_frame_of_h264_in_avi_is_read_in_its_order(tmp_path):
+    clip = make_clip(num_frames=40)
+    again = read_video(write_with(tmp_path / "clip.avi", clip.frames)).frames
+    assert len(again) == 40
+    assert all(psnr(one, other) > 20 for one, other in zip(clip.frames, again, strict=True))
+
+
 def test_constant_rate():
     assert constant_rate([0.0], 8) == [0]
     assert constant_rate([5.0, 5.04, 5.08, 5.12], 25) == [0, 1, 2, 3]

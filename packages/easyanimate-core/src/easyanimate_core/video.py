@@ -175,8 +175,9 @@ def _read_pyav(container: InputContainer, stream: VideoStream, path: Path, max_f
     fps = float(stream.average_rate or stream.guessed_rate or 0) or 1.0  # a still image has no rate
     frames: list[Pixels] = []
     times: list[float] = []
+    timed = has_times(container, stream)
     for frame in container.decode(stream):
-        times.append(len(times) / fps if frame.pts is None else frame.time)
+        times.append(frame.time if timed and frame.pts is not None else len(times) / fps)
         frames.append(upright(frame))
         if max_frames is not None and len(frames) >= max_frames and (times[-1] - times[0]) * fps >= max_frames - 1.5:
             break
@@ -184,6 +185,11 @@ def _read_pyav(container: InputContainer, stream: VideoStream, path: Path, max_f
         raise MediaError("The video has no frames.", received=path)
     order = constant_rate(times, fps)[:max_frames]
     return Video(np.stack([frames[index] for index in order]), fps)
+
+
+def has_times(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the file tells when its frames show: AVI does not, and what FFmpeg guesses for these codecs is wrong."""
+    return not ("avi" in container.format.name and stream.codec_context.name in ("h264", "hevc"))
 
 
 def constant_rate(times: Sequence[float], fps: float) -> list[int]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from easyanimate_core.errors import MediaError, PluginError
-from easyanimate_core.video import check_decord, constant_rate, open_video, upright
+from easyanimate_core.video import check_decord, constant_rate, has_times, open_video, upright
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def read_timeline(path: Path) -> Timeline:
         if first is None:
             raise MediaError("The video has no frames.", received=path)
         _refuse_truncated(container, packets, path)
-        timed = not ("avi" in container.format.name and stream.codec_context.name in ("h264", "hevc"))
+        timed = has_times(container, stream)
         shown, hidden = _sort_shown(packets, first, timed=timed)
         stamps = [stamp for stamp, _ in shown]
         unit = float(stream.time_base or 1)
