@@ -167,7 +167,14 @@ def test_irregular_times_become_a_constant_rate(tmp_path):
 
 def test_every_frame_of_h264_in_avi_is_read_in_its_order(tmp_path):
     clip = make_clip(num_frames=40)
-    again = read_video(write_with(tmp_path / "clip.avi", clip.frames)).frames
+    copy = tmp_path / "copy.avi"
+    with av.open(str(write_with(tmp_path / "clip.mp4", clip.frames))) as source, av.open(str(copy), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    again = read_video(copy).frames
     assert len(again) == 40
     assert all(psnr(one, other) > 20 for one, other in zip(clip.frames, again, strict=True))
 
