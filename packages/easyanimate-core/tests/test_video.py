@@ -6,6 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
 from easyanimate_core import MediaError, Video
 from easyanimate_core.video import (
     constant_rate,
@@ -170,10 +171,11 @@ def test_every_frame_of_h264_in_avi_is_read_in_its_order(tmp_path):
     copy = tmp_path / "copy.avi"
     with av.open(str(write_with(tmp_path / "clip.mp4", clip.frames))) as source, av.open(str(copy), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
+        converter = BitStreamFilterContext("h264_mp4toannexb", source.streams.video[0], stream)
         for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                target.mux(packet)
+            for converted in converter.filter(packet if packet.dts is not None else None):
+                converted.stream = stream
+                target.mux(converted)
     again = read_video(copy).frames
     assert len(again) == 40
     assert all(psnr(one, other) > 20 for one, other in zip(clip.frames, again, strict=True))
