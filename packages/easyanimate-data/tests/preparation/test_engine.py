@@ -86,6 +86,11 @@ def test_words_that_do_not_fit(words, says):
         Engine(**words)
 
 
+def test_an_address_where_nobody_listens(fake_work):
+    with pytest.raises(RequestError, match=r"cannot be reached[\s\S]*127\.0\.0\.1:9"):
+        run(Engine(name="ray", ray_address="ray://127.0.0.1:9"), fake_work.Square(), [1])
+
+
 def test_a_missing_extra_is_named(monkeypatch, fake_work):
     import sys
 

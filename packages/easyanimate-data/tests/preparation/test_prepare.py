@@ -168,6 +168,14 @@ class TestResume:
         assert by_source(out)["still.mp4"][0]["reason"] is None
         assert by_source(out)["uncut.mp4"][0]["reason"] is None
 
+    def test_what_is_refused_changes_nothing(self, run_ea, out, raw, small):
+        before = [(out / name).read_bytes() for name in (TABLE, "prepare.json")]
+        with pytest.raises(RequestError, match="other settings"):
+            run_ea("prepare", raw, "--out", out, *small, "--set", "split.min_seconds=1", "--resume")
+        with pytest.raises(MediaError, match="no such folder"):
+            run_ea("prepare", raw / "nowhere", "--out", out, *small, "--resume")
+        assert [(out / name).read_bytes() for name in (TABLE, "prepare.json")] == before
+
     def test_other_settings_are_refused(self, run_ea, out, raw, small):
         with pytest.raises(RequestError, match=r"min_seconds: 3.0 then, 1.0 now[\s\S]*--replace"):
             run_ea("prepare", raw, "--out", out, *small, "--set", "split.min_seconds=1", "--resume")
@@ -280,7 +288,8 @@ def test_a_full_disk_while_the_table_is_written(run_ea, raw, small, tmp_path, mo
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C for a group of processes")
 def test_a_run_that_is_stopped_leaves_nothing_half_written(run_ea, make_video, tmp_path):
     out = tmp_path / "out"
-    make_video(tmp_path / "raw" / "a.mp4", [9], size=(480, 640))
+    for k in range(4):  # one or two are under way when the first is seen
+        make_video(tmp_path / "raw" / f"{k}.mp4", [9], size=(480, 640))
     words = [sys.executable, run_ea.path, "split", tmp_path / "raw", "--out", out, "--set", "split.min_pixels=0"]
     with subprocess.Popen(  # noqa: S603 (own code)
         [str(word) for word in [*words, "--engine", "processes"]], start_new_session=True, stderr=subprocess.DEVNULL

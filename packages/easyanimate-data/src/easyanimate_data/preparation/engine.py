@@ -232,6 +232,28 @@ def _run_on_ray(work: Work, rows: Sequence[Row], workers: int | None, address: s
         yield rows[item["place"]], Outcome(**outcome)
 
 
+def _refuse_deaf(address: str) -> None:
+    """Ray tries for minutes to reach an address where nobody listens; one try here tells at once.
+
+    Raises:
+        RequestError: When nobody listens.
+    """
+    import socket
+
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # a word such as "auto", which Ray looks up on this machine
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise RequestError(
+            "The Ray cluster cannot be reached.",
+            received=f"{address}: {error.strerror or error}",
+            expected="the address of a running cluster, such as auto or ray://head:10001",
+            fix="ray start --head, or drop --ray-address",
+        ) from error
+
+
 def _connect_to_ray(workers: int | None, address: str | None) -> Any:
     """Connect to a cluster, or start one on this machine."""
     # Workers run in the environment that they find, they need not build one of their own; nothing is reported.
@@ -247,6 +269,8 @@ def _connect_to_ray(workers: int | None, address: str | None) -> Any:
             received=str(error),
             fix='pip install "easyanimate-data[ray]", or take --engine processes',
         ) from error
+    if address is not None:
+        _refuse_deaf(address)
     if not ray.is_initialized():
         quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
         try:

@@ -229,12 +229,11 @@ def prepare(input_folder: Path, preparation: Preparation) -> Path:
     settings["rules"] = {}  # each stage adds its own
     ordered = [stage for stage in dict.fromkeys((*stages, *settings["stages"])) if stage not in ("export", "report")]
     settings["stages"] = {stage: settings["stages"].get(stage, {}) for stage in ordered}
-    if len(table):
-        preparation.apply_rules()
-        preparation.folder.save()
+    preparation.apply_rules()  # saved by the stages: what is refused before the first one changes nothing
     for stage in stages:
         if stage == "split":
             preparation.split(input_folder)
         else:
             written = preparation.run_stage(stage) or written
+    preparation.folder.save()
     return written or preparation.folder.table_path

@@ -1,5 +1,6 @@
 """The commands `ea data ...` without the package easyanimate-cli: `python easyanimate_fake_cli.py prepare ...`."""
 
+import signal
 import sys
 
 import typer
@@ -15,4 +16,6 @@ def run(*words):
 
 
 if __name__ == "__main__":
+    # A process whose parent runs in the background begins with Ctrl-C switched off.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     run(*sys.argv[1:])
