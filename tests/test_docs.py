@@ -5,10 +5,13 @@ import re
 import shlex
 from importlib.metadata import EntryPoint
 
+import numpy as np
 import pytest
 from easyanimate_cli.app import build
-from easyanimate_core import hookspecs
+from easyanimate_core import Video, hookspecs
 from easyanimate_core.registry import load_plugins
+from easyanimate_core.video import write_video
+from easyanimate_data.preparation import score
 from house import ROOT
 
 HOOKS = {name: hook for name, hook in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith("ea_")}
@@ -88,6 +91,18 @@ class TestHook:
         assert plugins.installed[0].provides
         assert f"hooks/{hook}.md" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
         assert f"hooks/{hook}.md" in (ROOT / "docs" / "plugin.md").read_text(encoding="utf-8")
+
+
+def test_the_filter_on_its_page_is_short_and_scores_clips(tmp_path, monkeypatch):
+    (code,) = blocks(ROOT / "docs" / "hooks" / "ea_filters.md", "python")
+    assert len([line for line in code.splitlines() if line.strip()]) < 20
+    (tmp_path / "page_filter.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins = load_plugins([EntryPoint("filter", "page_filter", "easyanimate")])
+    monkeypatch.setattr(score, "load_plugins", lambda: plugins)
+    write_video(tmp_path / "clip.mp4", Video(np.full((8, 32, 32, 3), 51, np.uint8), 8))
+    (row,) = score.Score(key="light", dataset=tmp_path).open()([{"file_path": "clip.mp4"}])
+    assert row["light_score"] == pytest.approx(0.2, abs=0.01)
 
 
 def test_there_is_no_page_of_a_hook_that_is_gone():
