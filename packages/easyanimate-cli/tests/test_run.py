@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from easyanimate_cli.options import parse_lora
 from easyanimate_core import LoraFile
 from easyanimate_core.manifest import read_manifest
+from easyanimate_core.part_files import parse_lora
 from easyanimate_core.video import read_image, read_video
 
 RUN = ("run", "--model", "fake", "--prompt", "a red circle")

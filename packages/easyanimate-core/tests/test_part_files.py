@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 from easyanimate_core import LoadOptions, RequestError, WeightsError
 from easyanimate_core.part_files import (
+    LORA_FILE,
+    TRANSFORMER_FILE,
     check_lora_files,
     check_part_file,
     check_transformer_file,
+    find_trained,
     holds_motion,
     is_motion_module,
 )
@@ -69,3 +72,18 @@ def test_a_motion_module_is_no_transformer(tmp_path):
     motion = write(tmp_path / "motion.safetensors", "blocks.0.attn_temporal.proj")
     with pytest.raises(WeightsError, match=r"V1's motion module(?s:.*)--model v1 --motion-module"):
         check_transformer_file(LoadOptions(transformer=motion))
+
+
+def test_the_folder_of_a_training_stands_for_what_was_trained(tmp_path):
+    run = tmp_path / "run"
+    steps = [run / "checkpoints" / f"step-0000000{step}" for step in (3, 6)]
+    for folder in (*steps, run / "checkpoints" / "step-00000009.tmp"):
+        folder.mkdir(parents=True)
+        (folder / LORA_FILE).touch()
+    assert find_trained(run, LORA_FILE) == steps[1] / LORA_FILE
+    assert find_trained(steps[0], LORA_FILE) == steps[0] / LORA_FILE
+    (run / "weights").mkdir()
+    (run / "weights" / LORA_FILE).touch()
+    assert find_trained(run, LORA_FILE) == run / "weights" / LORA_FILE
+    assert find_trained(run, TRANSFORMER_FILE) == run
+    assert find_trained(tmp_path / "other", LORA_FILE) == tmp_path / "other"

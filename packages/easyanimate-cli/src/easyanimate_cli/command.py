@@ -34,7 +34,10 @@ class LazyCommand(TyperCommand):
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Import the function and let its command parse the arguments."""
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(self.spec.name, cls=QuickCommand)(self._load())
+        function = self._load()
+        # A command that hands words on to another takes options that it does not know.
+        settings = getattr(function, "context_settings", None)
+        app.command(self.spec.name, cls=QuickCommand, context_settings=settings)(function)
         return get_command(app).make_context(*args, **kwargs)
 
     def _load(self) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from types import UnionType
 from typing import Any, cast, get_args, get_type_hints
 
 from easyanimate_core.errors import RequestError, near_misses
-from easyanimate_core.spec import LoraFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,22 +79,6 @@ def parse_size(text: str) -> tuple[int, int]:
             fix="for example --size 384x672",
         )
     return int(match[1]), int(match[2])
-
-
-def parse_lora(text: str) -> LoraFile:
-    """A LoRA file and its weight from "FILE" or "FILE:WEIGHT"."""
-    path, _, weight = text.rpartition(":")
-    try:
-        lora = LoraFile(Path(path), float(weight)) if path else LoraFile(Path(text))
-    except ValueError:
-        lora = LoraFile(Path(text))
-    if not lora.path.is_file():
-        raise RequestError(
-            "There is no such LoRA file.", received=lora.path, expected="--lora FILE or --lora FILE:WEIGHT"
-        )
-    if not math.isfinite(lora.weight):
-        raise RequestError("The weight of a LoRA is a number.", received=text, expected="for example 0.6")
-    return lora
 
 
 def read_batch(path: Path, base: dict[str, Any]) -> list[ClipOptions]:

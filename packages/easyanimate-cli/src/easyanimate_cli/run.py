@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 from easyanimate_core.errors import RequestError
+from easyanimate_core.part_files import TRANSFORMER_FILE, find_trained, parse_lora
 from easyanimate_core.spec import LoadOptions
 
-from easyanimate_cli.options import ClipOptions, parse_lora, read_batch
+from easyanimate_cli.options import ClipOptions, read_batch
 from easyanimate_cli.session import Session
 
 DTYPES = Literal["bfloat16", "float16", "float32"]
@@ -38,7 +39,7 @@ def run(  # noqa: PLR0913 (one parameter per option)
     strength: Annotated[float | None, typer.Option(help="How much of --video to replace [0.7; with --mask 1].")] = None,
     segment: Annotated[int | None, typer.Option(help="Long video: frames made at a time.")] = None,
     overlap: Annotated[int | None, typer.Option(help="Long video: frames that neighbours share.")] = None,
-    lora: Annotated[list[str] | None, typer.Option(metavar="FILE[:WEIGHT]", help="Apply a LoRA; repeatable.")] = None,
+    lora: Annotated[list[str] | None, typer.Option(metavar="PATH[:WEIGHT]", help="Apply a LoRA; repeatable.")] = None,
     transformer: Annotated[Path | None, typer.Option(help="Transformer weights that replace the folder's.")] = None,
     motion_module: Annotated[Path | None, typer.Option(help="V1: the motion module's file.")] = None,
     dtype: Annotated[DTYPES | None, typer.Option(help="Number format; chosen for the device.")] = None,
@@ -79,6 +80,8 @@ def run(  # noqa: PLR0913 (one parameter per option)
             "There is no prompt.", expected="--prompt TEXT or --batch FILE", fix='add --prompt "what to show"'
         )
     loras = tuple(parse_lora(text) for text in lora or ())
+    if transformer is not None:
+        transformer = find_trained(transformer, TRANSFORMER_FILE)
     options = LoadOptions(dtype=dtype, device=device, loras=loras, transformer=transformer, motion_module=motion_module)
     session = Session.open(model, weights, options)
     session.make(session.plan(read_batch(batch, given) if batch else [ClipOptions(**given)]))

@@ -15,13 +15,20 @@ from easyanimate_core.errors import RequestError, near_misses
 Config = TypeVar("Config")
 
 
-def read_config(kind: type[Config], path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+def read_config(
+    kind: type[Config],
+    path: Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    defaults: Mapping[str, Any] | None = None,
+) -> Config:
     """Read a configuration.
 
     Args:
         kind: A dataclass; its fields, types and defaults are the schema. Dataclass fields nest.
         path: A YAML file, or None for the defaults.
         overrides: Words `name=value` or `outer.inner=value` that take precedence; values are YAML.
+        defaults: Values by whole names (`outer.inner`) in place of the dataclass's own defaults.
 
     Raises:
         RequestError: For a file that cannot be read, an unknown name (near-misses are named), or a wrong type.
@@ -37,6 +44,8 @@ def read_config(kind: type[Config], path: Path | None = None, overrides: Sequenc
         if not isinstance(loaded, dict):
             raise RequestError(f"The configuration {path} holds no names.", expected="lines of `name: value`")
         values = typing.cast("dict[str, Any]", loaded)
+    for name, value in (defaults or {}).items():
+        _set_default(values, name.split("."), value)
     for word in overrides:
         name, sign, text = word.partition("=")
         if not sign:
@@ -50,6 +59,16 @@ def read_config(kind: type[Config], path: Path | None = None, overrides: Sequenc
         except (yaml.YAMLError, TypeError, AttributeError) as error:
             raise RequestError("An override does not fit.", received=word, expected="name=value, in YAML") from error
     return _build(kind, values, prefix="")
+
+
+def _set_default(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Put a value where the file has none."""
+    for part in path[:-1]:
+        inner: object = values.setdefault(part, {})
+        if not isinstance(inner, dict):
+            return  # not what the schema has there, which is told when it is read
+        values = typing.cast("dict[str, Any]", inner)
+    values.setdefault(path[-1], value)
 
 
 def _build(kind: type[Config], values: Mapping[str, Any], *, prefix: str) -> Config:
@@ -89,6 +108,7 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
         with suppress(ValueError):
             value = float(value)  # YAML reads 1e-4 as text
     if origin is typing.Literal:
+        value = "no" if value is False and "no" in inner else value  # YAML reads `no` as false
         if value in inner:
             return value
         raise RequestError(

@@ -6,11 +6,13 @@ neural parts are [B, C, T, H, W]; videos for people are uint8 [T, H, W, 3].
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from easyanimate_core.batch import BatchRule
     from easyanimate_core.errors import MediaError
     from easyanimate_core.spec import Video, VideoRequest
 
@@ -115,6 +117,61 @@ class CaptionedClips(VideoDataset, Protocol):
     """A dataset whose captions are known without reading frames, so that text can be encoded once."""
 
     captions: Sequence[str]
+
+
+class TrainingBatch(TypedDict):
+    """What a training step is given of the rows that one process takes."""
+
+    frames: Any
+    """uint8 [B, T, H, W, 3]"""
+    text: list[str]
+    """B captions"""
+    mask: NotRequired[Any]
+    """uint8 [B, T, H, W]: 255 is to be made, 0 is given; only where the data has masks"""
+    bad: list[str]
+    """a line for each row that could not be read and was replaced by another"""
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """What is known of a row of a batch before it is read.
+
+    Args:
+        seed: Numbers that decide what a trainer draws for the row beside noise; the same where the row comes again.
+        identity: Names what the row gives; another when its file, size, place or frames change. Empty where nobody can
+            tell, so that nothing made of it can be kept.
+        empty_text: Whether the caption is dropped, so that the model learns to do without.
+    """
+
+    seed: tuple[int, ...]
+    identity: str = ""
+    empty_text: bool = False
+
+
+@runtime_checkable
+class BatchedDataset(Protocol):
+    """Training data that knows which rows belong into one batch. Everything is a function of the arguments alone."""
+
+    def plan(self, epoch: int, /) -> Sequence[Any]:
+        """The batches of an epoch in their order; any objects that can be pickled."""
+        ...
+
+    def describe(self, batch: Any, /) -> Sequence[BatchRow]:
+        """The rows of a batch."""
+        ...
+
+    def load(self, batch: Any, rows: Sequence[int], /) -> TrainingBatch:
+        """Read some rows of a batch."""
+        ...
+
+
+@runtime_checkable
+class Batchable(Protocol):
+    """Training data that puts itself into batches, in place of single items."""
+
+    def batched(self, rule: BatchRule, *, seed: int) -> BatchedDataset:
+        """The batches that a rule asks for."""
+        ...
 
 
 @runtime_checkable

@@ -2,19 +2,60 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from easyanimate_core.checkpoint import check_file, read_header
 from easyanimate_core.errors import RequestError, WeightsError
+from easyanimate_core.spec import LoraFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from easyanimate_core.spec import LoadOptions
 
 MOTION_MARK = "temporal"
 """Stands in the name of every tensor of a motion module, and in no other."""
+
+
+TRANSFORMER_FILE = "transformer/diffusion_pytorch_model.safetensors"
+LORA_FILE = "lora.safetensors"
+
+
+def find_trained(path: Path, name: str) -> Path:
+    """The file that `path` means where it may be the folder of a training.
+
+    Args:
+        path: A file; or what `ea train` wrote: the folder of the run, one of its checkpoints, or its `weights`.
+        name: What is looked for in a folder: `LORA_FILE` or `TRANSFORMER_FILE`.
+
+    Returns:
+        The finished weights, else those of the newest checkpoint; `path` itself where it is no such folder.
+    """
+    if not path.is_dir():
+        return path
+    checkpoints = sorted(path.glob("checkpoints/step-*"), reverse=True)
+    places = (path / "weights", path, *(folder for folder in checkpoints if not folder.suffix))
+    return next((place / name for place in places if (place / name).is_file()), path)
+
+
+def parse_lora(text: str) -> LoraFile:
+    """A LoRA file and its weight from "FILE" or "FILE:WEIGHT"; the folder of a training stands for what was trained."""
+    path, _, weight = text.rpartition(":")
+    try:
+        lora = LoraFile(Path(path), float(weight)) if path else LoraFile(Path(text))
+    except ValueError:
+        lora = LoraFile(Path(text))
+    lora = replace(lora, path=find_trained(lora.path, LORA_FILE))
+    if not lora.path.is_file():
+        raise RequestError(
+            "There is no such LoRA file.", received=lora.path, expected="--lora FILE or --lora FILE:WEIGHT"
+        )
+    if not math.isfinite(lora.weight):
+        raise RequestError("The weight of a LoRA is a number.", received=text, expected="for example 0.6")
+    return lora
 
 
 def check_part_file(path: Path) -> None:

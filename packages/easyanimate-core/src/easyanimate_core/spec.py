@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from easyanimate_core.interfaces import VideoDataset, VideoPipeline
+    from easyanimate_core.interfaces import Batchable, VideoDataset, VideoPipeline
     from easyanimate_core.shapes import ShapeRule
 
 
@@ -270,6 +270,8 @@ class ModelSpec:
         components: Gives the parts by role ("vae", "transformer", "text_encoder", "tokenizer", ...) for training.
         find_files: Checks `LoadOptions.transformer` and `motion_module`, reading headers only, and fills in what lies
             beside the weights; None refuses both.
+        training: Settings of training by trainer ("dit", "lora", "vae") that differ from the trainer's defaults; names
+            with dots, such as `optimizer.learning_rate`, reach into a part.
     """
 
     key: str
@@ -283,6 +285,7 @@ class ModelSpec:
     check_weights: Callable[[Path], None] | None = None
     components: Callable[[LoadOptions], Mapping[str, Any]] | None = None
     find_files: Callable[[LoadOptions], LoadOptions] | None = None
+    training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, "Mapping[str, Any]"])
 
     def __post_init__(self) -> None:
         """Refuse keys that cannot be typed on a command line."""
@@ -331,11 +334,11 @@ class SchedulerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
-    """A kind of training data: `load(path, **options)` gives a dataset. Called late."""
+    """Training data: `load(path, **options)`, called late, gives items by index, or data that makes batches."""
 
     key: str
     summary: str
-    load: Callable[..., VideoDataset]
+    load: Callable[..., VideoDataset | Batchable]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ __all__ = [
     "pull",
     "read_defaults",
     "read_trained",
+    "read_training",
     "resolve_weights",
     "unpack_archive",
     "verify",
@@ -112,6 +113,18 @@ def read_trained(folder: Path, base: TrainedRange | None) -> TrainedRange | None
     if not path.is_file():
         return base
     return _read_section(folder, "trained", TrainedRange()) if "trained" in read_json(path) else None
+
+
+def read_training(folder: Path, trainer: str) -> dict[str, Any]:
+    """Settings of a trainer that are usual for these weights, by whole names: "training" in `easyanimate.json`."""
+    path = folder / DEFAULTS_FILE
+    content: object = read_json(path).get("training", {}) if path.is_file() else {}
+    found: object = cast("dict[str, Any]", content).get(trainer, {}) if isinstance(content, dict) else content
+    if not isinstance(found, dict):
+        raise WeightsError(
+            f"The training settings in {path} are no JSON object.", received=found, expected="names and values"
+        )
+    return cast("dict[str, Any]", found)
 
 
 def _read_section(folder: Path, section: str, base: _Section) -> _Section:
