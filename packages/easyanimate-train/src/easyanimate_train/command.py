@@ -1,0 +1,171 @@
+"""Commands with an option for every setting of a trainer: `max_steps` is `--max-steps`, `data.path` `--data.path`."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+import types
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+
+import typer
+from easyanimate_core.config import read_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+Config = TypeVar("Config")
+
+_DOT = "__"
+"""Stands for the dot of a name in Python's."""
+
+_SHORT = {"data.path": "--data", "data.strict": "--strict"}
+"""Further names of options."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A setting as an option.
+
+    Args:
+        name: Its whole name, such as `data.path`.
+        hint: Its type.
+        summary: First sentence of what the docstring says.
+        default: What it is when nobody says.
+    """
+
+    name: str
+    hint: Any
+    summary: str
+    default: Any
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the option can be repeated: lists of texts."""
+        return typing.get_origin(self.hint) is tuple and typing.get_args(self.hint)[0] is str
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the value is taken as it was typed."""
+        if typing.get_origin(self.hint) is typing.Literal:
+            return True
+        parts = typing.get_args(self.hint) if typing.get_origin(self.hint) in (typing.Union, types.UnionType) else ()
+        return bool({self.hint, *parts} & {str, Path})
+
+    def parameter(self) -> inspect.Parameter:
+        """The parameter of a function that Typer makes an option of."""
+        kind: Any = bool | None if self.hint is bool else list[str] | None if self.is_list else str | None
+        option = "--" + self.name.replace("_", "-")
+        named = f"{option}/--no-{option[2:]}" if self.hint is bool else option
+        names = (named, *((_SHORT[self.name],) if self.name in _SHORT else ()))
+        shown = "" if self.default in (dataclasses.MISSING, None, "", ()) else f" [{_show(self.default)}]"
+        about = typer.Option(*names, help=self.summary + shown, metavar=None if self.hint is bool else _name(self.hint))
+        return inspect.Parameter(
+            self.name.replace(".", _DOT),
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[kind, about],
+        )
+
+    def word(self, value: Any) -> str:
+        """`name=value`, as `read_config` takes it."""
+        if self.is_list or self.is_text:
+            return f"{self.name}={json.dumps([str(item) for item in value] if self.is_list else str(value))}"
+        return f"{self.name}={str(value).lower() if isinstance(value, bool) else value}"
+
+
+def list_settings(kind: type[Any], prefix: str = "") -> Iterator[Setting]:
+    """Every setting of a dataclass, those of the dataclasses in it, too."""
+    hints = typing.get_type_hints(kind)
+    summaries = read_summaries(kind)
+    for item in dataclasses.fields(kind):
+        hint, name = hints[item.name], prefix + item.name
+        if dataclasses.is_dataclass(hint):
+            yield from list_settings(typing.cast("type[Any]", hint), f"{name}.")
+            continue
+        default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
+        yield Setting(name, hint, summaries.get(item.name, ""), default)
+
+
+def read_summaries(kind: type[Any]) -> dict[str, str]:
+    """What the docstrings of a dataclass, and of those it is made from, say of each field; the first sentence."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        _, _, arguments = (inspect.getdoc(base) or "").partition("Args:\n")
+        for name, text in re.findall(r"^    (\w+): (.*(?:\n        .*)*)", arguments, re.MULTILINE):
+            sentence = re.split(r"(?<=[.;])\s", " ".join(text.split()))[0].rstrip(".;")
+            found[name] = f"{sentence}."
+    return found
+
+
+class SettingsReader(Generic[Config]):
+    """From options to the settings of a trainer.
+
+    What an option says comes before the file, the file before what is usual for the model and its weights, that before
+    the defaults of the dataclass.
+
+    Args:
+        kind: The dataclass.
+        find_defaults: Gives what is usual, by whole names, for settings that are only there to name model and weights.
+    """
+
+    def __init__(self, kind: type[Config], find_defaults: Callable[[Config], Mapping[str, Any]]) -> None:
+        self._kind, self._find_defaults = kind, find_defaults
+        self.settings = list(list_settings(kind))
+
+    def read(self, config: Path | None, options: Mapping[str, Any]) -> Config:
+        """The settings of a run.
+
+        Raises:
+            RequestError: Unknown names, with near-misses; values that do not fit.
+        """
+        given = {name.replace(_DOT, "."): value for name, value in options.items() if value not in (None, [])}
+        words = [setting.word(given[setting.name]) for setting in self.settings if setting.name in given]
+        named = read_config(self._kind, config, words)
+        return read_config(self._kind, config, words, defaults=self._find_defaults(named))
+
+    def command(self, run: Callable[..., None], extra: Mapping[str, Any]) -> Callable[..., None]:
+        """A function with all settings as options, for Typer.
+
+        Args:
+            run: Called with the settings and the further options.
+            extra: Annotations of further options by name; all of them have the default None or False.
+        """
+
+        def command(*, config: Path | None, **options: Any) -> None:
+            further = {name: options.pop(name) for name in extra}
+            run(self.read(config, options), **further)
+
+        about_file = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
+        parameters = [
+            inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=about_file),
+            *(
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+                for name, (annotation, default) in extra.items()
+            ),
+            *(setting.parameter() for setting in self.settings),
+        ]
+        command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        command.__doc__ = run.__doc__
+        return command
+
+
+def _show(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, list | tuple | dict | bool) else str(value)
+
+
+def _name(hint: Any) -> str:
+    """What stands for a value in the help."""
+    inner = [part for part in typing.get_args(hint) if part is not type(None)]
+    if typing.get_origin(hint) is typing.Literal:
+        return "|".join(map(str, inner))
+    if typing.get_origin(hint) is tuple:
+        return "TEXT" if inner[0] is str else "LIST"
+    plain = inner[0] if inner and typing.get_origin(hint) is not dict else hint
+    if typing.get_origin(plain) is typing.Literal:
+        return _name(plain)
+    return {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH", bool: "true|false"}.get(plain, "MAPPING")

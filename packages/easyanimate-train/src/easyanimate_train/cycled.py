@@ -1,0 +1,97 @@
+"""Batches of data that gives single items: shapes clips, and datasets of plugins.
+
+Axes: B rows, T frames, H height, W width, 3 red, green, blue; pixels are uint8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import is_dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from easyanimate_core.errors import RequestError
+from easyanimate_core.interfaces import BatchRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from easyanimate_core.batch import BatchRule
+    from easyanimate_core.interfaces import TrainingBatch, VideoDataset
+
+
+class _Draw(NamedTuple):
+    """What a batch is made of, each of as many entries as it has rows."""
+
+    num_frames: int
+    indices: list[int]
+    places: list[float] | None
+    empty: list[bool]
+
+
+class CycledBatches:
+    """`rule.batches` in turn, of items at random; batch number n is a function of the seed and n.
+
+    Args:
+        dataset: The items.
+        rule: `batches`, `empty_text_share` and `passes`: with passes an item is always cut at the same place.
+        seed: Decides everything random.
+    """
+
+    def __init__(self, dataset: VideoDataset, rule: BatchRule, *, seed: int) -> None:
+        self._dataset, self._rule, self._seed = dataset, rule, seed
+        # A dataclass tells in its repr everything that its items depend on.
+        self._name = repr(dataset) if is_dataclass(dataset) else ""
+
+    def plan(self, epoch: int, /) -> Sequence[int]:
+        """Numbers of the batches of an epoch, which is one turn."""
+        num = len(self._rule.batches)
+        return range(epoch * num, (epoch + 1) * num)
+
+    def describe(self, batch: int, /) -> Sequence[BatchRow]:
+        """The rows of a batch; see `BatchedDataset`."""
+        draw = self._draw(batch)
+        return [
+            BatchRow(
+                seed=(self._seed, index),
+                identity=f"{self._name} {index} {draw.num_frames}" if self._name and draw.places is None else "",
+                empty_text=empty,
+            )
+            for index, empty in zip(draw.indices, draw.empty, strict=True)
+        ]
+
+    def load(self, batch: int, rows: Sequence[int], /) -> TrainingBatch:
+        """Read some rows of a batch; see `BatchedDataset`.
+
+        Raises:
+            RequestError: An item has fewer frames than the batch.
+        """
+        draw = self._draw(batch)
+        clips: list[Any] = []
+        texts: list[str] = []
+        for row in rows:
+            index = draw.indices[row]
+            item = self._dataset[index]
+            frames = np.asarray(item["frames"])
+            spare = len(frames) - draw.num_frames
+            if spare < 0:
+                raise RequestError(
+                    "An item has too few frames for its batch.",
+                    received=f"item {index}: {len(frames)} frames",
+                    expected=f"{draw.num_frames} frames, as data.batches says",
+                )
+            if draw.places is None:
+                start = int(np.random.default_rng((self._seed, index)).integers(spare + 1))
+            else:
+                start = int(draw.places[row] * (spare + 1))
+            clips.append(frames[start : start + draw.num_frames])
+            texts.append(item["text"])
+        return {"frames": np.stack(clips), "text": texts, "bad": []}
+
+    def _draw(self, batch: int) -> _Draw:
+        rule = self._rule
+        num, num_frames = rule.batches[batch % len(rule.batches)]
+        rng = np.random.default_rng((self._seed, batch))
+        indices = rng.integers(len(self._dataset), size=num).tolist()
+        places = rng.random(num).tolist() if rule.passes is None else None
+        empty = rng.random(num) < rule.empty_text_share
+        return _Draw(num_frames, indices, places, empty.tolist())

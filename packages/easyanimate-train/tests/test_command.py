@@ -1,0 +1,156 @@
+"""Settings from options, a file and what is usual; progress; how processes are launched."""
+
+import io
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import typer
+from easyanimate_core import Progress, RequestError
+from easyanimate_train import launch
+from easyanimate_train.command import SettingsReader, list_settings, read_summaries
+from easyanimate_train.config import DataConfig, RunConfig
+from easyanimate_train.progress import ProgressLine, showing_progress
+from typer.testing import CliRunner
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(RunConfig):
+    """Settings.
+
+    Args:
+        names: What is trained; more
+            words.
+        prompt: A text.
+        share: A number; not shown.
+    """
+
+    names: tuple[str, ...] = ()
+    prompt: str = ""
+    share: float | None = None
+    extras: dict[str, int] = field(default_factory=dict)
+
+
+def run(*words, defaults=None, config=None):
+    found = []
+
+    def train(settings, **further):
+        """Train something."""
+        found.append((settings, further))
+
+    reader = SettingsReader(Config, lambda named: {"share": 0.5, **(defaults or {})} if named.out else {})
+    app = typer.Typer()
+    app.command()(reader.command(train, launch.EXTRA_OPTIONS))
+    arguments = ["--out", "o", *words, *(["--config", str(config)] if config else [])]
+    result = CliRunner().invoke(app, arguments)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return found[0] if found else result
+
+
+def test_every_setting_is_an_option():
+    settings, further = run(
+        "--names", "a.b", "--names", "c: d", "--prompt", "yes: [no]", "--max-steps", "7", "--data", "clips", "--strict",
+        "--data.batches", "[[2, 1]]", "--optimizer.betas", "[0.8, 0.9]", "--no-low-vram", "--extras", "{a: 1}",
+        "--resume",
+    )  # fmt: skip
+    assert settings.names == ("a.b", "c: d")
+    assert settings.prompt == "yes: [no]"
+    assert (settings.max_steps, settings.data.path, settings.data.strict) == (7, Path("clips"), True)
+    assert (settings.data.batches, settings.optimizer.betas) == (((2, 1),), (0.8, 0.9))
+    assert (settings.extras, settings.out) == ({"a": 1}, Path("o"))
+    assert further == {"resume": True, "plan": False, "launch_words": None}
+
+
+def test_options_come_before_the_file_and_the_file_before_what_is_usual(tmp_path):
+    (tmp_path / "c.yaml").write_text("share: 0.25\ndata: {num_frames: 8}\nmax_steps: 5\n")
+    usual = {"data.num_frames": 16, "data.stride": 3, "max_steps": 9, "optimizer.learning_rate": 1e-3}
+    settings, _ = run("--max-steps", "4", defaults=usual, config=tmp_path / "c.yaml")
+    assert (settings.max_steps, settings.share, settings.optimizer.learning_rate) == (4, 0.25, 1e-3)
+    assert (settings.data.num_frames, settings.data.stride) == (8, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [("max_stepz: 3", "max_steps"), ("data: {num_frame: 3}", "num_frames"), ("optimizer: {betaz: [1, 2]}", "betas")],
+)
+def test_a_misspelt_name_in_a_file_names_the_near_one(tmp_path, text, near):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(RequestError) as caught:
+        run(config=tmp_path / "c.yaml")
+    assert near in caught.value.fix
+
+
+def test_a_misspelt_option_names_the_near_one():
+    result = run("--optimizer.learning-rat", "1")
+    assert result.exit_code == 2
+    assert "--optimizer.learning-rate" in " ".join(result.output.replace("\u2502", " ").split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--max-steps", "x"), ("--max-steps", "0"), ("--data.batch-size", "0"), ("--mixed-precision", "fp8"),
+     ("--data.batches", "[[1]]"), ("--ema-decay", "1.5"), ("--data.empty-text-share", "2")],
+)  # fmt: skip
+def test_values_that_do_not_fit_are_errors(words):
+    with pytest.raises(RequestError):
+        run(*words)
+
+
+def test_every_setting_is_explained():
+    assert read_summaries(Config)["names"] == "What is trained."
+    unexplained = [setting.name for setting in list_settings(Config) if not setting.summary]
+    assert unexplained == ["extras"]
+
+
+def test_data_says_what_is_missing():
+    with pytest.raises(RequestError, match="no training data"):
+        DataConfig().open(seed=0)
+    with pytest.raises(RequestError, match="does not take these options"):
+        DataConfig(kind="shapes", options={"cuont": 3}).open(seed=0)
+
+
+def test_progress_line_tells_the_time_left():
+    file = io.StringIO()
+    line = ProgressLine(file)
+    line(Progress("train", 10, 100), {"loss": 0.123456})
+    line(Progress("train", 20, 100), {"loss": 0.1})
+    first, second = file.getvalue().splitlines()
+    assert first == "train 10/100  loss 0.1235"
+    assert second.startswith("train 20/100  loss 0.1 ")
+    assert second.endswith("min left")
+
+
+def test_progress_off_a_terminal_is_lines(capsys):
+    with showing_progress() as report:
+        report(Progress("train", 1, 2), {"loss": 0.5})
+    assert capsys.readouterr().err == "train 1/2  loss 0.5\n"
+
+
+def test_a_way_to_launch_is_a_file_for_accelerate():
+    options = launch.find_options("fsdp2 --num_processes 4")
+    assert options[0] == "--config_file"
+    assert Path(options[1]).is_file()
+    assert options[2:] == ["--num_processes", "4"]
+    assert launch.find_options("--cpu --num_processes 2") == ["--cpu", "--num_processes", "2"]
+    with pytest.raises(RequestError, match="no such way"):
+        launch.find_options("fsdp3")
+
+
+@pytest.mark.parametrize("words", [["--launch", "--cpu"], ["--launch=--cpu"]])
+def test_processes_are_launched_with_the_same_words(monkeypatch, words):
+    seen = []
+
+    class Done:
+        returncode = 3
+
+    monkeypatch.setattr(sys, "argv", ["ea", "train", "lora", "--data", "d", *words, "--seed", "1"])
+    monkeypatch.setattr(launch, "read_machine", lambda: type("Machine", (), {"devices": ()}))
+    monkeypatch.setattr(launch.subprocess, "run", lambda command, **_: seen.append(command) or Done())
+    with pytest.raises(typer.Exit) as caught:
+        launch.launch("easyanimate_dit.train", "lora", "--cpu")
+    assert caught.value.exit_code == 3
+    assert seen[0][2:] == [
+        "accelerate.commands.launch", "--cpu", "-m", "easyanimate_dit.train", "lora", "--data", "d", "--seed", "1",
+    ]  # fmt: skip
