@@ -36,6 +36,8 @@ JUMP_FRAMES = 12
 TRIED_KEYS = 3
 """Key frames from which decoding is tried before it begins at the start of the file."""
 
+_TRUNCATED = "A video ends before its own index says so; it is damaged."
+
 
 @dataclass(frozen=True)
 class Timeline:
@@ -127,13 +129,20 @@ def read_timeline(path: Path) -> Timeline:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Height and width in pixels, upright, from the first frame.
+    """Height and width in pixels, upright, from the first frame; the rest is not looked at.
 
     Raises:
-        MediaError: When the file is missing, is no video or has no frames.
+        MediaError: When the file is missing, is no video but an image, has no frames, or ends before its index says so.
     """
     with open_video(path) as container:
-        for packet in container.demux(_find_stream(container, path)):
+        stream = _find_stream(container, path)
+        if container.format.name.endswith(("_pipe", "image2")):
+            raise MediaError("The file is an image, not a video.", received=path)
+        # Only the index of mp4 names places; that of others may be guessed.
+        ends = [entry.pos + entry.size for entry in stream.index_entries] if "mov" in container.format.name else []
+        if max(ends, default=0) > path.stat().st_size:
+            raise MediaError(_TRUNCATED, received=f"{path}: {path.stat().st_size} of {max(ends)} bytes")
+        for packet in container.demux(stream):
             for frame in _decode(packet):
                 return _upright_size(frame)
     raise MediaError("The video has no frames.", received=path)
@@ -233,7 +242,7 @@ def _refuse_truncated(container: InputContainer, packets: Sequence[_Stored], pat
     partial = packets and packets[-1].corrupt and "mpegts" not in container.format.name
     if partial or len(packets) < counted:
         raise MediaError(
-            "A video ends before its own index says so; it is damaged.",
+            _TRUNCATED,
             received=f"{path}: {len(packets)} of {counted or 'more'} frames",
             expected="a video that is whole",
         )

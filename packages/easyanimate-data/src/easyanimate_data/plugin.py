@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from easyanimate_core.interfaces import VideoDataset
+    from easyanimate_core.interfaces import Batchable, VideoDataset
 
 
 @hookimpl
@@ -93,10 +93,12 @@ def _load_duplicates() -> Callable[..., Any]:
     return hash_frames
 
 
-def _load_json(path: Path, **options: Any) -> VideoDataset:
-    from easyanimate_data.training.dataset import JsonClips
+def _load_json(path: Path | str, root: Path | str | None = None, **options: Any) -> Batchable:
+    from pathlib import Path
 
-    return JsonClips(path, **options)
+    from easyanimate_data.training.training_set import TrainingSet
+
+    return TrainingSet(Path(path), None if root is None else Path(root), **options)
 
 
 def _load_shapes(path: Path | None = None, **options: Any) -> VideoDataset:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import typer
 from easyanimate_core import Defaults, ModelSpec, Video, hookimpl
+from easyanimate_core.batch import BatchRule
 from easyanimate_core.registry import load_plugins
 from easyanimate_data import plugin
 from easyanimate_data.shapes import command
@@ -78,7 +79,8 @@ def test_json_dataset_through_the_plugin(tmp_path):
     path = tmp_path / "set" / "json_of_internal_datasets.json"
     assert result.stdout.strip() == str(path)
     load = next(spec for spec in plugin.ea_datasets() if spec.key == "json").load
-    assert load(path, num_frames=8, height=64, width=64)[1]["frames"].shape == (8, 64, 64, 3)
+    batches = load(path).batched(BatchRule(video_size=64, num_frames=8, chunk_frames=2), seed=0)
+    assert batches.load(batches.plan(0)[1], [0])["frames"].shape == (1, 6, 64, 64, 3)
 
 
 @pytest.mark.parametrize(("choice", "language"), [("en", "a"), ("zh", "的")])
@@ -110,8 +112,8 @@ def test_evaluation_prints_a_table_and_writes_files(tmp_path, drawn_model):
     )
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[1].split() == ["trained", "zh", "65", *["100.0", "%"] * 4]
-    assert lines[2].split() == ["held", "out", "zh", "7", *["100.0", "%"] * 4]
+    assert lines[1].split() == ["trained", "zh", "65", *["100.0", "%"] * 4, "0.0", "%"]
+    assert lines[2].split() == ["held", "out", "zh", "7", *["100.0", "%"] * 4, "0.0", "%"]
     report = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     assert (report["model"], report["task"], len(report["clips"])) == ("drawn", "text", 72)
     assert (out / "sheet.png").stat().st_size > 1000

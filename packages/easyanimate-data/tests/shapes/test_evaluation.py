@@ -78,7 +78,7 @@ def test_mistakes_are_counted_and_named():
     assert len(misses) == 12
     assert "a green circle moves to the left, seed 4: red circle left" in misses
     table = format_table([trained, held_out]).splitlines()
-    assert table[0].split() == ["combinations", "language", "clips", "colour", "shape", "direction", "all"]
+    assert table[0].split() == ["combinations", "language", "clips", "colour", "shape", "direction", "all", "outlined"]
     assert "84.6 %" in table[1]
     assert outcomes[4].to_json()["found"] == ["circle", "red", "left"]
 

@@ -6,7 +6,7 @@ from easyanimate_core.video import read_video
 from easyanimate_data.shapes.clip import ShapesClips
 from easyanimate_data.shapes.generation import DATASET_NAME, SETTINGS_NAME, ShapesSettings, write_shapes
 from easyanimate_data.shapes.judge import judge_clip
-from easyanimate_data.training.dataset import JsonClips
+from easyanimate_data.training.training_set import TrainingSet
 
 SETTINGS = ShapesSettings(count=3, seed=4)
 
@@ -22,7 +22,7 @@ def test_written_clips_are_those_of_the_generator(tmp_path):
         assert video.fps == SETTINGS.fps
         assert abs(video.frames.astype(float) - clips.frames(index)).mean() < 4
         assert judge_clip(video.frames).agrees(clips.combination(index))
-    assert len(JsonClips(path, num_frames=16, height=64, width=64)) == 3
+    assert [entry.text for entry in TrainingSet(path).entries] == list(clips.captions)
 
 
 def test_outlined_clips_are_written(tmp_path):

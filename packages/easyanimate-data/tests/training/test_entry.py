@@ -1,15 +1,9 @@
 import json
+from pathlib import Path
 
 import pytest
 from easyanimate_core import MediaError
-from easyanimate_data.training.entry import Entry, read_entries
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for name in ("a.mp4", "b 中文's.png"):
-        (tmp_path / name).write_bytes(b"")
-    return tmp_path
+from easyanimate_data.training.entry import DATASET_NAME, Entry, read_entries
 
 
 def write(folder, name, text, encoding="utf-8"):
@@ -17,56 +11,92 @@ def write(folder, name, text, encoding="utf-8"):
     return folder / name
 
 
-def test_csv_and_json_give_the_same(folder):
+def test_csv_and_json_give_the_same(tmp_path):
     table = 'file_path,text,type,width,height\na.mp4,"one, ""two""\nthree",video,96,64\nb 中文\'s.png,b,,,\n'
     rows = [
-        {"file_path": "a.mp4", "text": 'one, "two"\nthree', "type": "video", "width": 96, "height": 64},
+        {"file_path": "a.mp4", "text": 'one, "two"\nthree', "type": "video", "width": 96, "height": 64, "more": [1]},
         {"file_path": "b 中文's.png", "text": "b"},
     ]
-    expected = (
-        Entry(folder / "a.mp4", 'one, "two"\nthree', "video", 64, 96),
-        Entry(folder / "b 中文's.png", "b", "image"),
-    )
-    assert read_entries(write(folder, "data.csv", table)) == expected
-    assert read_entries(write(folder, "bom.CSV", table, "utf-8-sig")) == expected
-    assert read_entries(write(folder, "data.json", json.dumps(rows))) == expected
+    expected = [
+        Entry(0, str(tmp_path / "a.mp4"), 'one, "two"\nthree', "video", 64, 96),
+        Entry(1, str(tmp_path / "b 中文's.png"), "b", "image"),
+    ]
+    assert read_entries(write(tmp_path, "data.csv", table)) == (expected, {})
+    assert read_entries(write(tmp_path, "bom.CSV", table, "utf-8-sig")) == (expected, {})
+    assert read_entries(write(tmp_path, "data.json", json.dumps(rows))) == (expected, {})
 
 
-def test_paths_are_relative_to_a_root_or_absolute(folder, tmp_path_factory):
-    other = tmp_path_factory.mktemp("other")
-    rows = json.dumps([{"file_path": "a.mp4", "text": ""}, {"file_path": str(folder / "a.mp4"), "text": ""}])
-    entries = read_entries(write(other, "data.json", rows), root=folder)
-    assert [entry.path for entry in entries] == [folder / "a.mp4"] * 2
+def test_paths_are_relative_to_the_list_or_a_root_or_absolute(tmp_path):
+    rows = json.dumps([{"file_path": "a.mp4", "text": ""}, {"file_path": "/there/a.mp4", "text": ""}])
+    path = write(tmp_path, DATASET_NAME, rows)
+    for entries in (read_entries(path).entries, read_entries(tmp_path).entries):
+        assert [entry.file for entry in entries] == [str(tmp_path / "a.mp4"), "/there/a.mp4"]
+    assert read_entries(path, tmp_path / "root").entries[0].path == tmp_path / "root" / "a.mp4"
 
 
-def test_all_mistakes_are_named_at_once(folder):
-    table = (
-        "file_path,text,type,width,height\n"
-        "a.mp4,ok,video,,\ngone.mp4,x,video,,\na.mp4\na.mp4,x,sound,,\na.mp4,x,video,wide,64\na.mp4,x,video,96,0\n"
-    )
-    with pytest.raises(MediaError, match="5 of 6 rows") as caught:
-        read_entries(write(folder, "data.csv", table))
-    for part in (
-        "row 1: no such file",
-        "row 2: file_path and text",
-        "row 3: type 'sound'",
-        "row 4: width 'wide'",
-        "row 5: height '0'",
-    ):
-        assert part in str(caught.value)
+def test_relative_lists_name_files_from_everywhere(tmp_path, monkeypatch):
+    write(tmp_path, "data.json", json.dumps([{"file_path": "a.mp4", "text": ""}]))
+    monkeypatch.chdir(tmp_path)
+    assert read_entries(Path("data.json")).entries[0].file == str(tmp_path / "a.mp4")
+
+
+GOOD = {"file_path": "a.mp4", "text": "a", "type": "video"}
+
+
+@pytest.mark.parametrize(
+    ("row", "mistake"),
+    [
+        ("a.mp4", "an object is needed, not 'a.mp4'"),
+        (None, "an object is needed, not None"),
+        ({"text": "a"}, "file_path is missing"),
+        ({**GOOD, "text": None}, "text is missing"),
+        ({**GOOD, "file_path": 3}, "file_path 3 is no text"),
+        ({**GOOD, "text": ["a"] * 100}, "text ['a', "),
+        ({**GOOD, "type": "sound"}, "type 'sound' is none of video, image"),
+        ({**GOOD, "type": ["video"]}, "type ['video'] is none of"),
+        ({**GOOD, "height": "wide"}, "height 'wide' is no number of pixels"),
+        ({**GOOD, "width": 0}, "width 0 is no"),
+        ({**GOOD, "width": 12.5}, "width 12.5 is no"),
+        ({**GOOD, "width": True}, "width True is no"),
+        ({**GOOD, "width": 10**400}, "width 1000"),
+    ],
+)
+def test_mistakes_are_told_by_row(tmp_path, row, mistake):
+    entries, mistakes = read_entries(write(tmp_path, "data.json", json.dumps([GOOD, row, GOOD])))
+    assert [entry.row for entry in entries] == [0, 2]
+    assert list(mistakes) == [1]
+    assert mistakes[1].startswith(mistake)
+    assert len(mistakes[1]) < 150
+
+
+def test_mistakes_in_a_csv(tmp_path):
+    table = "file_path,text,type,width,height\na.mp4,ok,video,,\na.mp4\na.mp4,x,video,wide,64\n,,,,\n"
+    entries, mistakes = read_entries(write(tmp_path, "data.csv", table))
+    assert [entry.row for entry in entries] == [0, 3]  # an empty path is found out when the file is looked for
+    assert mistakes == {1: "text is missing", 2: "width 'wide' is no number of pixels"}
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '"text"', "[" * 100_000])
+def test_files_that_are_no_list_are_refused(tmp_path, text):
+    with pytest.raises(MediaError, match="The dataset"):
+        read_entries(write(tmp_path, "data.json", text))
 
 
 @pytest.mark.parametrize("text", ["", "file_path,text,type\n", 'file_path,text\n"a.mp4,never closed'])
-def test_csv_files_without_rows_are_refused(folder, text):
+def test_csv_files_without_rows_are_refused(tmp_path, text):
     with pytest.raises(MediaError, match="The dataset"):
-        read_entries(write(folder, "data.csv", text))
+        read_entries(write(tmp_path, "data.csv", text))
 
 
-def test_another_encoding_is_refused(folder):
+def test_another_encoding_is_refused(tmp_path):
     with pytest.raises(MediaError, match="cannot be read"):
-        read_entries(write(folder, "data.csv", "file_path,text\na.mp4,中文\n", "gb18030"))
+        read_entries(write(tmp_path, "data.csv", "file_path,text\na.mp4,中文\n", "gb18030"))
 
 
-def test_a_csv_without_the_columns_is_refused(folder):
-    with pytest.raises(MediaError, match="1 of 1 rows"):
-        read_entries(write(folder, "data.csv", "path;caption\na.mp4;x\n"))
+def test_a_missing_list_is_refused(tmp_path):
+    with pytest.raises(MediaError, match=r"cannot be read.*\n.*gone\.json"):
+        read_entries(tmp_path / "gone.json")
+
+
+def test_a_csv_without_the_columns_has_only_mistakes(tmp_path):
+    assert read_entries(write(tmp_path, "data.csv", "path;caption\na.mp4;x\n")) == ([], {0: "file_path is missing"})

@@ -34,6 +34,15 @@ def test_a_bad_one_is_replaced_reported_and_counted(caplog):
     assert [record.getMessage() for record in caplog.records] == bad
 
 
+def test_what_is_not_to_be_reported_is_given_alone(caplog):
+    reader = SampleReader(name="row {}".format)
+    sample, bad = reader.read_first([3, 4], refuse(3), report=False)
+    assert sample == "sample 4"
+    assert bad[0].startswith("row 3 is replaced")
+    assert not reader.bad
+    assert not caplog.records
+
+
 def test_where_none_can_be_read_the_first_reason_is_given():
     with pytest.raises(MediaError, match="file 3"):
         SampleReader().read_first([3, 4], refuse(3, 4))
@@ -71,11 +80,11 @@ def test_mistakes_of_the_program_are_not_hidden():
 
 
 def test_candidates_are_others_of_the_same_kind():
-    kinds = ["video", "image"] * 20
+    kinds = np.array([True, False] * 20)
     drawn = [list(list_candidates(kinds, 6, np.random.default_rng(seed))) for seed in range(200)]
     for candidates in drawn:
         assert candidates[0] == 6
         assert len(set(candidates)) == MAX_REPLACEMENTS + 1
         assert all(index % 2 == 0 for index in candidates)
     assert len(Counter(candidates[1] for candidates in drawn)) == 19
-    assert list(list_candidates(["image", "video"], 0, np.random.default_rng(0))) == [0]
+    assert list(list_candidates(np.array([False, True]), 0, np.random.default_rng(0))) == [0]

@@ -1,200 +1,151 @@
 import json
+import logging
+import pickle
+import time
 
 import numpy as np
 import pytest
-from easyanimate_core import MediaError, RequestError, Video
-from easyanimate_core.shapes import PixelShape
-from easyanimate_core.video import write_image, write_video
-from easyanimate_data.training.sampler import Batch, BatchSampler
-from easyanimate_data.training.size_rule import SizeRule
+from easyanimate_core import MediaError, RequestError
+from easyanimate_core.batch import BatchRule
+from easyanimate_core.interfaces import Batchable, BatchedDataset
+from easyanimate_core.registry import load_plugins
+from easyanimate_core.video import write_image
+from easyanimate_data.training import inspection
 from easyanimate_data.training.training_set import TrainingSet
 
-RULE = SizeRule(video_size=64, image_size=96, num_frames=16)
+RULE = BatchRule(chunk_frames=8)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Three videos of 40 frames, whose brightness counts the frames, and two images."""
-    folder = tmp_path_factory.mktemp("training set")
-    rows = []
-    for number, (height, width) in enumerate([(64, 64), (72, 128), (64, 64)]):
-        frames = np.empty((40, height, width, 3), np.uint8)
-        frames[:] = (20 + 5 * np.arange(40, dtype=np.uint8))[:, None, None, None]
-        write_video(folder / f"{number}.mp4", Video(frames, 8))
-        rows.append({"file_path": f"{number}.mp4", "text": f"video {number}", "type": "video"})
-    for number in range(2):
-        write_image(folder / f"{number}.png", np.full((128, 128, 3), 100 + number, np.uint8))
-        rows.append({"file_path": f"{number}.png", "text": f"image {number}"})
-    write_rows(folder, rows)
-    return folder
-
-
-def write_rows(folder, rows):
+def write(folder, rows):
     (folder / "data.json").write_text(json.dumps(rows), encoding="utf-8")
-
-
-def read_rows(folder):
-    return json.loads((folder / "data.json").read_text(encoding="utf-8"))
-
-
-def plan(*indices, kind="video", shape=(16, 64, 64), epoch=0):
-    return Batch(epoch=epoch, number=0, indices=indices, kind=kind, shape=PixelShape(*shape), chunk_frames=8)
-
-
-def numbers(frames):
-    """Which frames of their videos these are."""
-    return np.round((frames.mean(axis=(2, 3, 4)) - 20) / 5).astype(int)
-
-
-def test_batches_of_a_sampler(folder):
-    training_set = TrainingSet(folder / "data.json")
-    assert training_set.kinds == ("image", "image", "video", "video", "video")
-    batches = list(BatchSampler(items=training_set, rule=RULE, batch_size=2))
-    read = [training_set[batch] for batch in batches]
-    shapes = {batch.indices: item["frames"].shape for batch, item in zip(batches, read, strict=True)}
-    assert {tuple(sorted(indices)): shape for indices, shape in shapes.items()} == {
-        (0, 1): (2, 1, 96, 96, 3),
-        (2, 4): (2, 16, 64, 64, 3),
-        (3,): (1, 16, 48, 80, 3),
-    }
-    texts = sorted(text for item in read for text in item["text"])
-    assert texts == ["image 0", "image 1", "video 0", "video 1", "video 2"]
-    assert all(item["frames"].dtype == np.uint8 and "mask" not in item for item in read)
-    assert not training_set.bad
-
-
-def test_frames_are_consecutive_and_away_from_the_ends(folder):
-    training_set = TrainingSet(folder / "data.json")
-    starts = set()
-    for epoch in range(30):
-        (places,) = numbers(training_set[plan(2, epoch=epoch)]["frames"])
-        assert (np.diff(places) == 1).all()
-        starts.add(int(places[0]))
-    assert starts <= set(range(3, 21))
-    assert len(starts) > 8
-
-
-def test_stride(folder):
-    (places,) = numbers(TrainingSet(folder / "data.json", stride=2)[plan(2)]["frames"])
-    assert (np.diff(places) == 2).all()
-
-
-def test_an_item_depends_on_seed_epoch_and_index_alone(folder):
-    def read(seed, epoch, indices, at):
-        batch = TrainingSet(folder / "data.json", seed=seed, empty_text_share=0.5, mask_rule="v4")[
-            plan(*indices, epoch=epoch)
-        ]
-        return batch["frames"][at].tobytes(), batch["text"][at], batch["mask"][at].tobytes()
-
-    assert read(1, 5, (2, 3, 4), 1) == read(1, 5, (3,), 0) == read(1, 5, (4, 3), 1)
-    others = [read(1, 5, (3,), 0), read(2, 5, (3,), 0), read(1, 6, (3,), 0), read(5, 1, (3,), 0)]
-    assert len(set(others)) == 4
-
-
-def test_clips_are_cut_to_the_shortest_by_chunks(folder, tmp_path):
-    write_video(tmp_path / "short.mp4", Video(np.zeros((16, 64, 64, 3), np.uint8), 8))
-    rows = [{"file_path": str(folder / "0.mp4"), "text": "", "type": "video"}]
-    write_rows(tmp_path, [*rows, {"file_path": "short.mp4", "text": "", "type": "video"}])
-    training_set = TrainingSet(tmp_path / "data.json")
-    assert training_set[plan(0, 1)]["frames"].shape[1] == 8  # 0.8 of 16, in chunks of 8
-    assert training_set[plan(0)]["frames"].shape[1] == 16
-
-
-def test_captions_are_dropped_by_share(folder):
-    batches = [plan(0, 1, kind="image", shape=(1, 16, 16), epoch=epoch) for epoch in range(100)]
-    training_set = TrainingSet(folder / "data.json", empty_text_share=0.3)
-    texts = [text for batch in batches for text in training_set[batch]["text"]]
-    assert texts.count("") / 200 == pytest.approx(0.3, abs=0.1)
-
-
-def test_masks(folder):
-    training_set = TrainingSet(folder / "data.json", mask_rule="v4")
-    masks = [training_set[plan(2, 4, epoch=epoch)]["mask"] for epoch in range(12)]
-    assert {mask.shape for mask in masks} == {(2, 16, 64, 64)}
-    assert len({mask.tobytes() for mask in masks}) > 8
-    image = training_set[plan(0, kind="image", shape=(1, 32, 32))]["mask"]
-    assert image.shape == (1, 1, 32, 32)
-
-
-def test_videos_are_repeated_from_other_places(folder):
-    training_set = TrainingSet(folder / "data.json", video_repeat=3)
-    assert len(training_set) == 2 + 9
-    same = [index for index, entry in enumerate(training_set.entries) if entry.path.name == "0.mp4"]
-    assert len(same) == 3
-    assert len({int(numbers(training_set[plan(index)]["frames"])[0, 0]) for index in same}) > 1
-
-
-def test_repeating_videos_never_is_for_compat(folder):
-    with pytest.raises(RequestError, match="video_repeat 0"):
-        TrainingSet(folder / "data.json", video_repeat=0)
-    assert TrainingSet(folder / "data.json", video_repeat=0, compat=True).kinds == ("image", "image")
-
-
-def test_compat_may_leave_nothing(folder, tmp_path):
-    write_rows(tmp_path, [{"file_path": str(folder / "0.mp4"), "text": "", "type": "video"}])
-    with pytest.raises(RequestError, match="no images"):
-        TrainingSet(tmp_path / "data.json", video_repeat=0, compat=True)
+    return folder / "data.json"
 
 
 @pytest.fixture
-def damaged(folder, tmp_path):
-    """The rows of `folder` and a video that is none."""
-    (tmp_path / "bad.mp4").write_bytes(b"no video")
-    rows = [{**row, "file_path": str(folder / row["file_path"])} for row in read_rows(folder)]
-    write_rows(tmp_path, [*rows, {"file_path": "bad.mp4", "text": "bad", "type": "video"}])
-    return tmp_path / "data.json"
+def mixed(clips, tmp_path):
+    """A list with two good rows, 0 and 8, and what can be wrong with one."""
+    folder, rows = clips
+    whole = (folder / "0.mp4").read_bytes()
+    (tmp_path / "truncated.mp4").write_bytes(whole[: len(whole) * 2 // 3])
+    (tmp_path / "text.mp4").write_text("no video", encoding="utf-8")
+    (tmp_path / "empty.png").write_bytes(b"")
+    bad = [
+        {"file_path": "gone.mp4", "text": "", "type": "video"},
+        {"file_path": "text.mp4", "text": "", "type": "video"},
+        {"file_path": "truncated.mp4", "text": "", "type": "video", "height": 64, "width": 64},
+        {"file_path": "empty.png", "text": ""},
+        {**rows[0], "type": "sound"},
+        {**rows[0], "text": 7},
+        {"text": "", "type": "video"},
+    ]
+    return write(tmp_path, [rows[0], *bad, rows[3]])
 
 
-def test_a_bad_sample_is_replaced_by_one_of_its_kind(damaged):
-    training_set = TrainingSet(damaged)
-    batch = training_set[plan(2, 5)]
-    assert batch["frames"].shape == (2, 16, 64, 64, 3)
-    assert batch["text"][1] in {"video 0", "video 1", "video 2"}
-    (line,) = batch["bad"]
-    assert "bad.mp4" in line
-    assert training_set.bad == [line]
-    again = TrainingSet(damaged)[plan(5)]
-    np.testing.assert_array_equal(again["frames"][0], batch["frames"][1])
-    replacements = {TrainingSet(damaged)[plan(5, epoch=epoch)]["text"][0] for epoch in range(12)}
-    assert replacements == {"video 0", "video 1", "video 2"}
+MISTAKES = [
+    ("row 1: ", "gone.mp4", "no such file"),
+    ("row 2: ", "text.mp4", "cannot be read"),
+    ("row 3: ", "truncated.mp4", "ends before its own index"),
+    ("row 4: ", "empty.png", "cannot be read"),
+    ("row 5: ", "type 'sound' is none of video, image"),
+    ("row 6: ", "text 7 is no text"),
+    ("row 7: ", "file_path is missing"),
+]
 
 
-def test_a_bad_sample_still_has_a_place_in_the_batches(damaged):
-    training_set = TrainingSet(damaged)
-    indices = [index for batch in BatchSampler(items=training_set, rule=RULE) for index in batch.indices]
-    assert sorted(indices) == list(range(6))
+def test_rows_that_cannot_be_used_are_listed_and_left_out(mixed, caplog):
+    training_set = TrainingSet(mixed)
+    assert [entry.row for entry in training_set.entries] == [0, 8]
+    assert len(training_set) == 2
+    for line, parts in zip(training_set.skipped, MISTAKES, strict=True):
+        assert line.startswith(parts[0])
+        assert all(part in line for part in parts)
+        assert "\n" not in line
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("easyanimate.data", logging.WARNING)
+    text = record.getMessage()
+    assert text.startswith(f"7 of 9 rows of {mixed} are left out:")
+    assert all(line in text for line in training_set.skipped)
+    assert training_set.batched(RULE, seed=0).skipped == training_set.skipped
 
 
-def test_where_nothing_can_be_read_the_file_is_named(tmp_path):
-    (tmp_path / "bad.mp4").write_bytes(b"no video")
-    write_rows(tmp_path, [{"file_path": "bad.mp4", "text": "", "type": "video"}])
-    with pytest.raises(MediaError, match=r"bad\.mp4"):
-        TrainingSet(tmp_path / "data.json")[plan(0)]
+def test_with_strict_they_are_an_error(mixed):
+    with pytest.raises(MediaError, match="7 of 9 rows") as caught:
+        TrainingSet(mixed, strict=True)
+    for parts in MISTAKES:
+        assert all(part in str(caught.value) for part in parts)
 
 
-def test_decord_reads_the_same(folder):
-    pytest.importorskip("decord")
-    batches = [TrainingSet(folder / "data.json", reader=reader)[plan(2, 3)] for reader in ("pyav", "decord")]
-    np.testing.assert_allclose(batches[0]["frames"].astype(int), batches[1]["frames"], atol=3)
+def test_long_lists_of_mistakes_are_cut(clips, tmp_path, caplog):
+    _, rows = clips
+    path = write(tmp_path, [*({**rows[0], "file_path": f"gone{number}.mp4"} for number in range(50)), rows[0]])
+    assert len(TrainingSet(path).skipped) == 50
+    with pytest.raises(MediaError, match="and 30 more") as caught:
+        TrainingSet(path, strict=True)
+    for text in (caplog.text, str(caught.value)):
+        assert "row 19: " in text
+        assert "row 20: " not in text
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_data_loader_of_torch_reads_what_is_left(folder, num_workers):
-    data = pytest.importorskip("torch.utils.data")
-    training_set = TrainingSet(folder / "data.json", mask_rule="v3")
-    sampler = BatchSampler(items=training_set, rule=RULE)
-    whole = [training_set[batch] for batch in sampler]
-    loader = data.DataLoader(
-        training_set,
-        sampler=sampler.at(epoch=0, start=2),
-        batch_size=None,
-        num_workers=num_workers,
-        collate_fn=lambda batch: batch,
-        multiprocessing_context="fork" if num_workers else None,
-    )
-    read = list(loader)
-    assert len(read) == len(whole) - 2
-    for batch, expected in zip(read, whole[2:], strict=True):
-        assert batch["text"] == expected["text"]
-        np.testing.assert_array_equal(batch["frames"], expected["frames"])
-        np.testing.assert_array_equal(batch["mask"], expected["mask"])
+def test_a_list_without_a_row_that_can_be_used_is_an_error(tmp_path):
+    with pytest.raises(MediaError, match=r"1 of 1 rows.*\n.*\n.*gone\.mp4"):
+        TrainingSet(write(tmp_path, [{"file_path": "gone.mp4", "text": "", "type": "video"}]))
+
+
+def test_good_lists_say_nothing(clips, caplog):
+    folder, _ = clips
+    training_set = TrainingSet(folder / "data.json", strict=True)
+    assert training_set.skipped == ()
+    assert [(entry.height, entry.width) for entry in training_set.entries][1:4] == [(72, 128), (64, 64), (128, 128)]
+    assert not caplog.records
+
+
+def test_the_size_that_a_row_has_counts(tmp_path):
+    write_image(tmp_path / "a.png", np.zeros((64, 96, 3), np.uint8))
+    (entry,) = TrainingSet(write(tmp_path, [{"file_path": "a.png", "text": "", "height": 7, "width": 9}])).entries
+    assert (entry.height, entry.width) == (7, 9)
+
+
+def test_a_file_is_opened_once_whoever_has_the_set(clips, tmp_path, monkeypatch):
+    _, rows = clips
+    opened = []
+    monkeypatch.setattr(inspection, "find_size", lambda entry: opened.append(entry.file) or (64, 64))
+    training_set = TrainingSet(write(tmp_path, [rows[0]] * 3 + [rows[3]]))
+    assert sorted(opened) == sorted([rows[0]["file_path"], rows[3]["file_path"]])
+    again = pickle.loads(pickle.dumps(training_set))  # noqa: S301 (made above)
+    assert again.entries == training_set.entries
+    again.batched(RULE, seed=0)
+    assert len(opened) == 2
+
+
+def test_a_file_that_hangs_is_given_up(clips, tmp_path, monkeypatch):
+    _, rows = clips
+
+    def look(entry):
+        time.sleep("0.mp4" in entry.file)
+        return 64, 64
+
+    monkeypatch.setattr(inspection, "find_size", look)
+    (line,) = TrainingSet(write(tmp_path, rows[:2]), seconds=0.2).skipped
+    assert "over 0.2 seconds" in line
+
+
+@pytest.mark.parametrize("wrong", [{"reader": "opencv"}, {"seconds": 0}])
+def test_options_without_meaning_are_refused(clips, wrong):
+    folder, _ = clips
+    with pytest.raises(RequestError):
+        TrainingSet(folder / "data.json", **wrong)
+
+
+def test_it_is_what_is_called_json(clips, tmp_path):
+    folder, rows = clips
+    path = write(tmp_path, [{**rows[0], "file_path": "0.mp4"}])
+    opened = load_plugins().dataset("json").load(path=str(path), root=str(folder), reader="pyav", strict=True)
+    assert isinstance(opened, Batchable)
+    assert isinstance(opened.batched(RULE, seed=0), BatchedDataset)
+
+
+def test_compat_may_leave_nothing(clips, tmp_path):
+    _, rows = clips
+    training_set = TrainingSet(write(tmp_path, rows[:1]))
+    with pytest.raises(RequestError, match="no images"):
+        training_set.batched(BatchRule(video_repeat=0, compat=True), seed=0)

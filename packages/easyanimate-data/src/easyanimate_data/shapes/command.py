@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from easyanimate_core.atomic import atomic_path
+from easyanimate_core.part_files import parse_lora
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.spec import LoadOptions
 from easyanimate_core.video import write_image
@@ -71,6 +72,7 @@ def evaluate_shapes(  # noqa: PLR0913 (each is an option)
     *,
     model: Annotated[str, typer.Option("--model", help="Key of the model.")] = "v4",
     weights: Annotated[str, typer.Option("--weights", help="demo, a folder, or anything `ea run` takes.")] = "demo",
+    lora: Annotated[list[str] | None, typer.Option("--lora", metavar="PATH[:WEIGHT]", help="Apply a LoRA.")] = None,
     language: Annotated[CaptionLanguage, typer.Option("--language", help="Language of the captions.")] = "both",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Clips per combination and language.")] = 1,
     task: Annotated[ShapesTask, typer.Option("--task", help="What is given beside the caption.")] = ShapesTask.TEXT,
@@ -81,7 +83,8 @@ def evaluate_shapes(  # noqa: PLR0913 (each is an option)
     spec = plugins.model(model)
     found = resolve_weights(weights, model_key=model, sources=plugins.weights(model), check=spec.check_weights)
     defaults = read_defaults(found.folder, spec.defaults) if found.folder else spec.defaults
-    pipeline = spec.load(LoadOptions(weights=found.folder))
+    loras = tuple(parse_lora(text) for text in lora or ())
+    pipeline = spec.load(LoadOptions(weights=found.folder, loras=loras))
     outcomes, sheet = _run(pipeline, defaults, languages=_choose_languages(language), num_seeds=seeds, task=task)
     rows = summarise(outcomes, task)
     typer.echo(format_table(rows))
@@ -91,6 +94,7 @@ def evaluate_shapes(  # noqa: PLR0913 (each is an option)
         report = {
             "model": model,
             "weights": found.name,
+            "loras": [f"{one.path}:{one.weight}" for one in loras],
             "task": task.value,
             "settings": asdict(defaults),
             "summary": rows,

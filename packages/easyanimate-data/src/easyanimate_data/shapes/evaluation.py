@@ -135,7 +135,7 @@ def measure_psnr(expected: Frames, received: Frames) -> float:
 
 
 def summarise(outcomes: Sequence[Outcome], task: ShapesTask) -> list[dict[str, Any]]:
-    """Shares of right clips (0 to 1), trained and held-out combinations apart, per language.
+    """Shares of right clips and of outlined shapes (0 to 1), trained and held-out combinations apart, per language.
 
     With given images also the mean and least PSNR, and the share of clips of which every given end reaches
     `REQUIRED_PSNR`.
@@ -152,6 +152,7 @@ def summarise(outcomes: Sequence[Outcome], task: ShapesTask) -> list[dict[str, A
             "clips": len(group),
         }
         row |= {name: float(np.mean([one.right[name] for one in group])) for name in group[0].right}
+        row["outlined"] = float(np.mean([one.verdict.style == "outlined" for one in group]))
         for index, name in enumerate(("start", "end")[: len(group[0].psnrs)]):
             values = [one.psnrs[index] for one in group]
             row |= {f"{name} dB": float(np.mean(values)), f"least {name} dB": min(values)}

@@ -11,10 +11,15 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from easyanimate_data.frames import Frames
 
 BASE_SIZE = 512
 """Side in pixels of the square whose area the sizes in the tables have, about."""
+
+_PART = 65536
+"""Ratios that are looked up at a time."""
 
 SIZE_MULTIPLE = 16
 
@@ -47,7 +52,15 @@ class Fit(NamedTuple):
 
 def nearest_ratio(height: int, width: int) -> float:
     """The ratio of the table that is nearest to that of a frame; the smaller one of two that are equally near."""
-    return min(ASPECT_RATIOS, key=lambda ratio: abs(ratio - height / width))
+    return float(find_ratios(np.array([[height, width]]))[0])
+
+
+def find_ratios(sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The nearest ratios of many frames, float [N], of their heights and widths, [N, 2]."""
+    table = np.array(list(ASPECT_RATIOS))
+    found, places = np.unique(sizes[:, 0] / sizes[:, 1], return_inverse=True)
+    nearest = [np.abs(part[:, None] - table).argmin(axis=1) for part in np.array_split(found, len(found) // _PART + 1)]
+    return table[np.concatenate(nearest)][places]
 
 
 def scale_bucket(ratio: float, size: int) -> tuple[int, int]:

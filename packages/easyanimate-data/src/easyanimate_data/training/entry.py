@@ -4,45 +4,63 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
+import os
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
 
 from easyanimate_core.errors import MediaError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Kind = Literal["video", "image"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-SHOWN_MISTAKES = 20
 
 DATASET_NAME = "json_of_internal_datasets.json"
 """What the original calls a dataset's JSON."""
 
+_SHOWN = 80
+"""Characters of a wrong row that are shown."""
 
-@dataclass(frozen=True)
-class Entry:
-    """A row of a dataset.
+
+class Entry(NamedTuple):
+    """A row of a dataset; there may be millions.
 
     Args:
-        path: The file.
+        row: Rows before it.
+        file: Path of the file.
         text: Its caption.
         kind: "video" or "image".
         height: In pixels, upright, where the row says so.
         width: The same.
     """
 
-    path: Path
+    row: int
+    file: str
     text: str
     kind: Kind
     height: int | None = None
     width: int | None = None
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(self.file)
 
-def read_entries(path: Path, root: Path | None = None) -> tuple[Entry, ...]:
-    """Read the rows of a dataset and check that every file is there.
+
+class Listing(NamedTuple):
+    """A list of clips and images.
+
+    Args:
+        entries: The rows that say what is needed. Nobody has looked yet whether their files are there.
+        mistakes: What is wrong with the others, by row.
+    """
+
+    entries: list[Entry]
+    mistakes: dict[int, str]
+
+
+def read_entries(path: Path, root: Path | None = None) -> Listing:
+    """Read the rows of a dataset.
 
     A row has `file_path`, `text` and `type` ("video" or "image"; missing or empty means image), and may have `height`
     and `width`.
@@ -53,28 +71,20 @@ def read_entries(path: Path, root: Path | None = None) -> tuple[Entry, ...]:
         root: What relative paths start from; by default the folder of the file.
 
     Raises:
-        MediaError: Listing the rows that cannot be used.
+        MediaError: When the file is no list of this kind.
     """
     if path.is_dir():
         path = path / DATASET_NAME
     rows = _read_rows(path)
-    base = path.parent if root is None else root
-    entries: list[Entry] = []
-    mistakes: list[str] = []
+    base = os.fspath((path.parent if root is None else root).absolute())
+    listing = Listing([], {})
     for number, row in enumerate(rows):
-        entry = _read_row(row, base)
+        entry = _read_row(number, row, base)
         if isinstance(entry, Entry):
-            entries.append(entry)
+            listing.entries.append(entry)
         else:
-            mistakes.append(f"row {number}: {entry}")
-    if mistakes:
-        more = f"\n    and {len(mistakes) - SHOWN_MISTAKES} more" if len(mistakes) > SHOWN_MISTAKES else ""
-        raise MediaError(
-            f"{len(mistakes)} of {len(rows)} rows of {path} cannot be used.",
-            received="\n    ".join(["", *mistakes[:SHOWN_MISTAKES]]) + more,
-            expected=f"rows of file_path, text and type, whose files are below {base}",
-        )
-    return tuple(entries)
+            listing.mistakes[number] = entry
+    return listing
 
 
 def _read_rows(path: Path) -> list[Any]:
@@ -82,7 +92,7 @@ def _read_rows(path: Path) -> list[Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows: Any = list(csv.DictReader(StringIO(text, newline=""), strict=True)) if table else json.loads(text)
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise MediaError(
             "The dataset cannot be read.", received=f"{path}: {error}", expected="a JSON or CSV file"
         ) from error
@@ -97,27 +107,35 @@ def _read_rows(path: Path) -> list[Any]:
     return rows
 
 
-def _read_row(row: Any, base: Path) -> Entry | str:
+def _read_row(number: int, row: Any, base: str) -> Entry | str:
     """The entry, or what is wrong with the row."""
-    if not isinstance(row, dict) or not isinstance(row.get("file_path"), str) or not isinstance(row.get("text"), str):
-        return "file_path and text are needed"
+    if not isinstance(row, dict):
+        return f"an object is needed, not {_show(row)}"
+    for name in ("file_path", "text"):
+        if not isinstance(row.get(name), str):
+            return f"{name} {_show(row[name])} is no text" if row.get(name) is not None else f"{name} is missing"
     kind = row.get("type") or "image"
     if kind not in KINDS:
-        return f"type {kind!r} is none of {', '.join(KINDS)}"
+        return f"type {_show(kind)} is none of {', '.join(KINDS)}"
     sizes: list[int | None] = []
     for name in ("height", "width"):
         value = row.get(name)
         size = _read_size(value)
         if size is None and value not in (None, ""):
-            return f"{name} {value!r} is no number of pixels"
+            return f"{name} {_show(value)} is no number of pixels"
         sizes.append(size)
-    path = base / row["file_path"]
-    return Entry(path, row["text"], kind, *sizes) if path.is_file() else f"no such file: {path}"
+    file = os.path.join(base, row["file_path"])  # noqa: PTH118 (a million Paths take their time)
+    return Entry(number, file, row["text"], kind, *sizes)
 
 
 def _read_size(value: Any) -> int | None:
     try:
-        size = float(value)
-    except (TypeError, ValueError):
+        size = 0.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
-    return int(size) if size >= 1 and size.is_integer() else None
+    return int(size) if 1 <= size < 2**31 and size.is_integer() else None
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -14,8 +14,11 @@ class Purpose(IntEnum):
     BATCH = 2
     ITEM = 3
     REPLACEMENT = 4
+    CAPTION = 5
+    MASK = 6
+    TURN = 7
 
 
-def open_stream(purpose: Purpose, seed: int, epoch: int, place: int = 0, detail: int = 0) -> np.random.Generator:
-    """The same numbers for the same arguments; independent ones for others."""
-    return np.random.default_rng((int(purpose), seed, epoch, place, detail))
+def open_stream(purpose: Purpose, seed: int, *place: int) -> np.random.Generator:
+    """The same numbers for the same arguments, others for others. All places of a purpose have one length."""
+    return np.random.default_rng((int(purpose), seed, *place))

@@ -5,11 +5,12 @@ Axes: T frames, H height, W width, 3 red, green, blue; pixels are uint8.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 from easyanimate_core.errors import MediaError
-from easyanimate_core.video import read_image
+from easyanimate_core.video import VIDEO_SUFFIXES, read_image
 from PIL import ExifTags, Image
 
 from easyanimate_data.frames import read_frames, read_size, read_timeline
@@ -17,8 +18,9 @@ from easyanimate_data.training.bucket import cover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from easyanimate_data.frames import Frames, Reader
+    from easyanimate_data.frames import Frames, Reader, Timeline
     from easyanimate_data.training.entry import Entry
 
 TURNED = range(5, 9)
@@ -26,33 +28,44 @@ TURNED = range(5, 9)
 
 
 def find_size(entry: Entry) -> tuple[int, int]:
-    """Height and width in pixels, upright: what the row says, or the file.
+    """Height and width in pixels, upright, from the beginning of the file.
 
     Raises:
-        MediaError: When the file cannot be read.
+        MediaError: When the file cannot be read, or a video breaks off.
     """
-    if entry.height and entry.width:
-        return entry.height, entry.width
     if entry.kind == "video":
         return read_size(entry.path)
+    if not entry.path.is_file():
+        raise MediaError("There is no such file.", received=entry.path, expected="a video or image file")
     try:
         with Image.open(entry.path) as image:
             turned = image.getexif().get(ExifTags.Base.Orientation) in TURNED
             return (image.width, image.height) if turned else (image.height, image.width)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise MediaError(f"The image cannot be read: {error}", received=entry.path) from error
+    except (OSError, ValueError, SyntaxError, struct.error) as error:
+        untold = entry.path.suffix.lower() in VIDEO_SUFFIXES
+        raise MediaError(
+            f"The image cannot be read: {error}",
+            received=entry.path,
+            fix='a row of a video needs the type "video"' if untold else None,
+        ) from error
 
 
 def read_covering(
-    entry: Entry, size: tuple[int, int], choose: Callable[[int], Sequence[int]], reader: Reader = "pyav"
+    path: Path,
+    size: tuple[int, int],
+    choose: Callable[[int], Sequence[int]],
+    *,
+    timeline: Timeline | None = None,
+    reader: Reader = "pyav",
 ) -> Frames:
-    """Read frames of an entry, each scaled once so that it just covers a size, and cut in the middle.
+    """Read frames of a video, each scaled once so that it just covers a size, and cut in the middle.
 
     Args:
-        entry: A video, or an image, which has one frame.
+        path: The video.
         size: Height and width.
-        choose: Gives the places of the frames for the number of frames of a video.
-        reader: Of videos.
+        choose: Gives the places of the frames for the number of frames of the video.
+        timeline: What `read_timeline` gave, when it is known already.
+        reader: "pyav", or "decord" where it is installed.
 
     Returns:
         uint8 [T, H, W, 3].
@@ -60,18 +73,20 @@ def read_covering(
     Raises:
         MediaError: When the file cannot be read, or `choose` does so.
     """
-    if entry.kind == "image":
-        return cover(read_image(entry.path), *size)[None]
-    timeline = read_timeline(entry.path)
-    try:
-        places = choose(len(timeline))
-    except MediaError as error:
-        received = f"{entry.path}: {error.received}"
-        raise MediaError(error.message, received=received, expected=error.expected, fix=error.fix) from error
+    timeline = timeline or read_timeline(path)
     return read_frames(
-        entry.path,
-        places,
+        path,
+        choose(len(timeline)),
         timeline=timeline,
         reader=reader,
         transform=lambda frame: np.ascontiguousarray(cover(frame, *size)),
     )
+
+
+def read_still(path: Path, size: tuple[int, int]) -> Frames:
+    """Read an image as a clip of one frame that covers a size: uint8 [1, H, W, 3].
+
+    Raises:
+        MediaError: When the file cannot be read.
+    """
+    return cover(read_image(path), *size)[None]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from concurrent.futures import Future
 from threading import Thread
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from easyanimate_core.errors import MediaError
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
 
 Result = TypeVar("Result")
 
@@ -21,15 +23,20 @@ TIME_LIMIT = 20.0
 
 MAX_REPLACEMENTS = 10
 
-_logger = logging.getLogger(__name__)
+_LOG = logging.getLogger("easyanimate.data")
 
 
-def list_candidates(kinds: Sequence[str], index: int, rng: np.random.Generator) -> Iterator[int]:
-    """The index itself, then others of its kind at random, up to `MAX_REPLACEMENTS`."""
+def list_candidates(kinds: NDArray[Any], index: int, rng: np.random.Generator) -> Iterator[int]:
+    """The index itself, then others of its kind ([N]: that of every index) at random, up to `MAX_REPLACEMENTS`."""
     yield index
-    others = np.flatnonzero(np.asarray(kinds) == kinds[index])
+    others = np.flatnonzero(kinds == kinds[index])
     others = others[others != index]
     yield from rng.choice(others, size=min(len(others), MAX_REPLACEMENTS), replace=False).tolist()
+
+
+def shorten(error: MediaError) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split())
 
 
 class SampleReader:
@@ -37,15 +44,24 @@ class SampleReader:
 
     Args:
         seconds: What a sample may take. A file that takes longer is left to a thread that nobody waits for.
+        name: What a sample is called in messages.
     """
 
-    def __init__(self, seconds: float = TIME_LIMIT) -> None:
+    def __init__(self, seconds: float = TIME_LIMIT, name: Callable[[int], str] = "sample {}".format) -> None:
         self.seconds = seconds
+        self._name = name
         self.bad: list[str] = []
         """One line for each sample that was replaced, in this process."""
 
-    def read_first(self, indices: Iterable[int], read: Callable[[int], Result]) -> tuple[Result, list[str]]:
+    def read_first(
+        self, indices: Iterable[int], read: Callable[[int], Result], *, report: bool = True
+    ) -> tuple[Result, list[str]]:
         """Read the first of `indices` that can be read.
+
+        Args:
+            indices: The sample, and others to take in its place.
+            read: Reads one.
+            report: Log and count the bad ones.
 
         Returns:
             What `read` gave, and a line for each one that was bad.
@@ -60,10 +76,10 @@ class SampleReader:
                 return self.read(read, index), bad
             except MediaError as error:
                 first = first or error
-                line = f"sample {index} is replaced by another: {' '.join(str(error).split())}"
-                bad.append(line)
-                self.bad.append(line)
-                _logger.warning(line)
+                bad.append(f"{self._name(index)} is replaced by another: {shorten(error)}")
+                if report:
+                    self.bad.append(bad[-1])
+                    _LOG.warning(bad[-1])
         raise first or MediaError("There is nothing to read.")
 
     def read(self, read: Callable[[int], Result], index: int) -> Result:
@@ -84,6 +100,8 @@ class SampleReader:
         try:
             return future.result(self.seconds)
         except TimeoutError as error:
-            raise MediaError("A sample takes too long.", received=f"over {self.seconds:g} seconds") from error
+            raise MediaError(
+                "A sample takes too long.", received=f"{self._name(index)}: over {self.seconds:g} seconds"
+            ) from error
         except (MemoryError, Image.DecompressionBombError) as error:
-            raise MediaError("A sample is too large.", received=error) from error
+            raise MediaError("A sample is too large.", received=f"{self._name(index)}: {error}") from error

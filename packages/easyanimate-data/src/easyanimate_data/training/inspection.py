@@ -1,0 +1,76 @@
+"""Opens every file of a dataset once, before anything is computed: what cannot be read is known, and so are sizes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from easyanimate_core.errors import MediaError
+
+from easyanimate_data.training.reading import find_size
+from easyanimate_data.training.replacement import SampleReader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from easyanimate_data.training.entry import Entry
+
+_LOG = logging.getLogger("easyanimate.data")
+
+_PART = 2048
+"""Files after which it may be told how far the inspection is."""
+
+_TELL_SECONDS = 10.0
+
+
+def inspect_entries(entries: Sequence[Entry], seconds: float) -> tuple[list[Entry], dict[int, str]]:
+    """Find the entries whose files can be opened.
+
+    Only the beginning is read: of a video its index and first frame, of an image its header.
+
+    Args:
+        entries: Some rows of a list. Several may have one file, which is opened once.
+        seconds: What a file may take.
+
+    Returns:
+        The entries that can be used, with height and width; and what is wrong with the others, by row.
+    """
+    files = {(entry.file, entry.kind): entry for entry in entries}
+    waiting = list(files.values())
+    found: dict[object, tuple[int, int] | str] = {}
+    samples = SampleReader(seconds, "row {}".format)
+
+    def look(entry: Entry) -> tuple[int, int] | str:
+        try:
+            return samples.read(lambda _: find_size(entry), entry.row)
+        except MediaError as error:
+            return _describe(entry, error)
+
+    told = time.monotonic()
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(waiting), _PART):
+            part = waiting[start : start + _PART]
+            found.update(zip(((entry.file, entry.kind) for entry in part), pool.map(look, part), strict=True))
+            if time.monotonic() - told > _TELL_SECONDS:
+                told = time.monotonic()
+                _LOG.info("%s of %s files of the dataset are looked at", f"{len(found):,}", f"{len(waiting):,}")
+    good: list[Entry] = []
+    mistakes: dict[int, str] = {}
+    for entry in entries:
+        size = found[entry.file, entry.kind]
+        if isinstance(size, str):
+            mistakes[entry.row] = size
+        elif entry.height and entry.width:
+            good.append(entry)
+        else:
+            good.append(entry._replace(height=size[0], width=size[1]))
+    return good, mistakes
+
+
+def _describe(entry: Entry, error: MediaError) -> str:
+    """A line that names the file once."""
+    details = str(error.received or "").removeprefix(entry.file).lstrip(": ")
+    parts = [error.message, f"({details})" if details else "", error.fix or ""]
+    return f"{entry.file}: {' '.join(' '.join(parts).split())}"
