@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from easyanimate_core.training import DataConfig, OptimizerConfig
+from easyanimate_train.config import DataConfig, OptimizerConfig
+from easyanimate_train.cycled import CycledBatches
 from easyanimate_vae import FrameAutoencoder
-from easyanimate_vae.training.config import VaeTrainingConfig
 from easyanimate_vae.training.initial import start_frames_as_identity
 from easyanimate_vae.training.run import train_vae
 
@@ -98,18 +98,16 @@ class Clips:
         return {"frames": frames.numpy(), "text": ""}
 
 
-def test_it_trains_with_the_loop_of_the_video_vae(tmp_path):
-    config = VaeTrainingConfig(
-        out=tmp_path / "run",
+def test_it_trains_with_the_loop_of_the_video_vae(configure):
+    config = configure(
+        "run",
         kind="frames",
         model=with_blocks(SMALL),
         data=DataConfig(batches=((2, 4),)),
         optimizer=OptimizerConfig(learning_rate=3e-4, warmup_steps=0),
         max_steps=12,
-        checkpoint_every=12,
-        log_every=1,
     )
-    weights = train_vae(config, Clips())
+    weights = train_vae(config, CycledBatches(Clips(), config.data, seed=config.seed))
     losses = [json.loads(line)["loss"] for line in (config.out / "loss.jsonl").read_text().splitlines()]
     assert sum(losses[-3:]) < sum(losses[:3])
-    assert FrameAutoencoder.from_pretrained(weights).config["latent_channels"] == 4
+    assert FrameAutoencoder.from_pretrained(weights / "vae").config["latent_channels"] == 4

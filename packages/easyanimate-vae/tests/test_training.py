@@ -1,169 +1,256 @@
-"""VAE training: the loss, the start, and that a stopped run ends like an undisturbed one."""
+"""VAE training: that a stopped run ends like an undisturbed one, what is trained, what is written, what is refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from easyanimate_core import RequestError
-from easyanimate_core.training import DataConfig
-from easyanimate_vae import AutoencoderKLMagvit
-from easyanimate_vae.training.config import LossConfig, VaeTrainingConfig
-from easyanimate_vae.training.initial import START_LOG_VARIANCE, start_as_identity
-from easyanimate_vae.training.loss import compute_loss, measure_psnr
-from easyanimate_vae.training.run import load_batch, train_vae
-
-MODEL = {
-    "ch": 4,
-    "ch_mult": [1, 1, 1, 2],
-    "layers_per_block": 1,
-    "norm_num_groups": 2,
-    "slice_mag_vae": False,
-    "cache_compression_vae": True,
-    "mini_batch_encoder": 8,
-    "mini_batch_decoder": 2,
-}
+from easyanimate_core.errors import WeightsError
+from easyanimate_core.video import read_image, read_video
+from easyanimate_train.config import DataConfig, OptimizerConfig
+from easyanimate_train.plan import measure
+from easyanimate_train.stream import BatchStream
+from easyanimate_vae import AutoencoderKLMagvit, FrameAutoencoder
+from easyanimate_vae.training import task as task_module
+from easyanimate_vae.training.config import LossConfig, ValidationConfig
+from easyanimate_vae.training.run import prepare_task, train_vae
 
 
-class Clips:
-    """Clips of one colour each."""
-
-    def __len__(self):
-        return 5
-
-    def __getitem__(self, index):
-        frames = np.full((12, 16, 16, 3), 20, dtype=np.uint8)
-        frames[:, 4:12, 4:12] = np.random.default_rng(index).integers(256, size=3)
-        return {"frames": frames, "text": ""}
-
-
-@pytest.fixture
-def configure(tmp_path):
-    def make(name, **changes):
-        values = {
-            "out": tmp_path / name,
-            "model": MODEL,
-            "data": DataConfig(batches=((2, 8), (2, 1))),
-            "max_steps": 4,
-            "checkpoint_every": 2,
-            "log_every": 1,
-            "seed": 3,
-        }
-        return VaeTrainingConfig(**(values | changes))
-
-    return make
+def read_log(config):
+    return [json.loads(line) for line in (config.out / "loss.jsonl").read_text().splitlines()]
 
 
 def read_losses(config):
-    return [json.loads(line)["loss"] for line in (config.out / "loss.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in read_log(config)]
 
 
-def test_resumed_run_repeats_the_undisturbed_one_bit_for_bit(configure):
-    whole, stopped = configure("whole"), configure("stopped")
-    train_vae(whole, Clips())
+def load(weights):
+    return AutoencoderKLMagvit.from_pretrained(weights / "vae").state_dict()
+
+
+def list_changed(before, after):
+    return {name.split(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+
+
+IMAGE_MODEL = {
+    "block_out_channels": [4, 8],
+    "down_block_types": ["DownEncoderBlock2D"] * 2,
+    "up_block_types": ["UpDecoderBlock2D"] * 2,
+    "norm_num_groups": 2,
+}
+
+EVERYTHING = {
+    "loss": LossConfig(adversarial=0.5, adversarial_start=1),
+    "ema_decay": 0.9,
+    "accumulate": 2,
+}
+
+
+@pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["plain", "everything"])
+def test_resumed_run_repeats_the_undisturbed_one_bit_for_bit(configure, changes):
+    both = whole, stopped = configure("whole", **changes), configure("stopped", **changes)
+    train_vae(whole)
 
     def stop(progress, _):
         if progress.step == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_vae(stopped, Clips(), on_progress=stop)
+        train_vae(stopped, on_progress=stop)
     assert len(read_losses(stopped)) == 3
-    weights = train_vae(stopped, Clips(), resume=True)
+    weights = train_vae(stopped, resume=True)
 
-    assert read_losses(stopped) == read_losses(whole)
-    expected = AutoencoderKLMagvit.from_pretrained(whole.out / "weights").state_dict()
-    for name, tensor in AutoencoderKLMagvit.from_pretrained(weights).state_dict().items():
-        assert torch.equal(tensor, expected[name]), name
+    assert read_log(stopped) == read_log(whole)
+    assert not list_changed(load(whole.out / "weights"), load(weights))
+    for name in ("vae", "discriminator"):
+        states = [config.out / "checkpoints" / "step-00000005" / "state" / f"{name}.safetensors" for config in both]
+        assert states[0].exists() == (name == "vae" or bool(changes))
+        assert not states[0].exists() or states[0].read_bytes() == states[1].read_bytes()
 
 
 def test_a_finished_folder_is_not_overwritten(configure):
     config = configure("run", max_steps=1)
-    train_vae(config, Clips())
+    train_vae(config)
     with pytest.raises(RequestError, match="--resume"):
-        train_vae(config, Clips())
+        train_vae(config)
 
 
 def test_training_lowers_the_loss(configure):
-    config = configure("run", max_steps=30, data=DataConfig(batches=((2, 8),)))
-    train_vae(config, Clips())
+    config = configure("run", max_steps=30, data=DataConfig(kind="colours", batches=((2, 8),)))
+    train_vae(config)
     losses = read_losses(config)
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
 
 
-def test_decoder_training_leaves_the_encoder_as_it_is(configure):
-    first = train_vae(configure("first", max_steps=1), Clips())
-    config = configure("second", weights=first, trainable="decoder")
-    before = AutoencoderKLMagvit.from_pretrained(first).state_dict()
-    after = AutoencoderKLMagvit.from_pretrained(train_vae(config, Clips())).state_dict()
-    changed = {name.split(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
-    assert changed == {"decoder", "post_quant_conv"}
+@pytest.mark.parametrize(
+    ("trainable", "trained"),
+    [("decoder", {"decoder", "post_quant_conv"}), ("encoder", {"encoder", "quant_conv"})],
+)
+def test_a_part_is_trained_and_the_other_stays(configure, trainable, trained):
+    first = train_vae(configure("first", max_steps=1))
+    config = configure("second", weights=str(first), trainable=trainable, model={})
+    assert list_changed(load(first), load(train_vae(config))) == trained
 
 
-def test_divergence_names_the_last_good_checkpoint(configure):
+def test_a_loss_that_is_no_number_stops_the_run(configure):
     config = configure("run", loss=LossConfig(l1=float("nan")))
-    with pytest.raises(RequestError, match="no longer a number"):
-        train_vae(config, Clips())
+    with pytest.raises(RequestError, match="checkpoint is none"):
+        train_vae(config)
 
 
-def test_batches_depend_on_seed_and_step_and_differ_between_processes(configure):
+def test_divergence_names_the_last_good_checkpoint(configure, monkeypatch):
     config = configure("run")
-    first = load_batch(config, Clips(), 0)
-    assert first.shape == (2, 3, 8, 16, 16)
-    assert first.min() >= -1
-    assert first.max() <= 1
-    assert torch.equal(first, load_batch(config, Clips(), 0))
-    assert load_batch(config, Clips(), 1).shape == (2, 3, 1, 16, 16)
-    both = [load_batch(config, Clips(), 0, rank=rank, num_ranks=2) for rank in range(2)]
-    assert torch.equal(torch.cat(both), first)
+    calls, compute = [], task_module.compute_loss
+
+    def compute_badly(*arguments, **options):
+        calls.append(1)
+        loss = compute(*arguments, **options)
+        return loss if len(calls) < 4 else loss._replace(total=loss.total * float("nan"))
+
+    monkeypatch.setattr(task_module, "compute_loss", compute_badly)
+    with pytest.raises(RequestError, match=r"no longer a number(.|\n)*step-00000002"):
+        train_vae(config)
 
 
-def test_fresh_weights_carry_a_flat_colour_to_the_latents():
-    torch.manual_seed(0)
-    model = AutoencoderKLMagvit(**MODEL)
-    start_as_identity(model)
-    posterior = model.encode(torch.zeros(1, 3, 8, 16, 16)).latent_dist
-    assert torch.allclose(posterior.logvar, torch.full_like(posterior.logvar, START_LOG_VARIANCE))
-
-
-def test_loss_is_the_weighted_sum_of_its_parts():
-    pixels, decoded = torch.zeros(1, 3, 2, 8, 8), torch.zeros(1, 3, 2, 8, 8)
-    decoded[:, 0] = 0.5
-    posterior = DiagonalGaussianDistribution(torch.zeros(1, 8, 1, 1, 1))
-    config = LossConfig(l1=1.0, mse=2.0, colour=3.0, kl=1.0)
-    loss, parts = compute_loss(config, pixels=pixels, decoded=decoded, posterior=posterior, progress=0.0)
-    # A third of the channels is off by 0.5; two of the three colour differences are.
-    assert float(parts["l1"]) == pytest.approx(0.5 / 3)
-    assert float(parts["mse"]) == pytest.approx(0.25 / 3)
-    assert float(parts["colour"]) == pytest.approx(0.5 / 3)
-    assert float(parts["kl"]) == 0.0
-    assert float(loss) == pytest.approx((0.5 + 2 * 0.25 + 3 * 0.5) / 3)
-
-
-def test_first_frame_can_count_more():
-    pixels, decoded = torch.zeros(1, 3, 4, 8, 8), torch.zeros(1, 3, 4, 8, 8)
-    decoded[:, :, 0] = 0.5
-    posterior = DiagonalGaussianDistribution(torch.zeros(1, 8, 1, 1, 1))
-    for first, share in ((1.0, 1 / 4), (5.0, 5 / 8)):
-        _, parts = compute_loss(
-            LossConfig(first_frame=first), pixels=pixels, decoded=decoded, posterior=posterior, progress=0.0
-        )
-        assert float(parts["l1"]) == pytest.approx(0.5 * share)
-
-
-def test_anchor_fades_out():
-    pixels = torch.rand(1, 3, 8, 16, 16) * 2 - 1
-    posterior = DiagonalGaussianDistribution(torch.zeros(1, 8, 2, 2, 2))
-    config = LossConfig(anchor=1.0, anchor_share=0.5)
-    losses = [
-        float(compute_loss(config, pixels=pixels, decoded=pixels, posterior=posterior, progress=progress)[0])
-        for progress in (0.0, 0.25, 0.5)
+def test_validation_measures_and_shows_clips(configure):
+    config = configure("run", max_steps=2, validate_every=1, validation=ValidationConfig(num_clips=5, fps=4))
+    train_vae(config)
+    folder = config.out / "validation" / "step-00000001"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "0.mp4",
+        "1.mp4",
+        "2.png",
+        "3.png",
+        "4.mp4",
+        "values.json",
     ]
-    assert losses[0] == pytest.approx(2 * losses[1])
-    assert losses[2] == 0.0
+    clip = read_video(folder / "0.mp4")
+    assert clip.frames.shape == (8, 16, 32, 3)
+    assert clip.fps == 4
+    assert read_image(folder / "2.png").shape == (16, 32, 3)
+    values = json.loads((folder / "values.json").read_text())
+    assert values.keys() == {"psnr", "ssim"}
+    assert 0 < values["psnr"] < 60
 
 
-def test_psnr_of_pixels_between_minus_one_and_one():
-    assert measure_psnr(4.0) == pytest.approx(0.0)
-    assert measure_psnr(0.04) == pytest.approx(20.0)
+def test_validation_changes_nothing(configure):
+    with_it, without = configure("with", validate_every=2), configure("without")
+    train_vae(with_it)
+    train_vae(without)
+    assert read_losses(with_it) == read_losses(without)
+
+
+def test_validation_has_other_options(configure):
+    config = configure(
+        "run", validate_every=1, validation=ValidationConfig(options={"first": 100}), data=DataConfig(kind="colours")
+    )
+    task, _ = prepare_task(config)
+    assert task._judge._dataset._dataset.first == 100
+
+
+def test_the_loss_is_computed_in_full_precision(configure):
+    found = []
+    for precise in (True, False):
+        task, dataset = prepare_task(configure("run"))
+        place, batch = next(iter(BatchStream(dataset, task.load)))
+        with torch.autocast("cpu", torch.bfloat16, enabled=not precise):
+            found.append(task.compute("vae", batch, place, 0))
+    for name, value in found[0].items():
+        assert found[1][name].dtype == torch.float32
+        torch.testing.assert_close(found[1][name], value, rtol=0.02, atol=0)
+    assert found[0]["loss"] != found[1]["loss"]
+
+
+def test_half_precision_trains_single_frames(configure):
+    config = configure("run", mixed_precision="bf16", kind="frames", model=IMAGE_MODEL)
+    weights = train_vae(config)
+    assert np.isfinite(read_losses(config)).all()
+    assert FrameAutoencoder.from_pretrained(weights / "vae").dtype == torch.float32
+
+
+class Distance(torch.nn.Module):
+    """Stands for LPIPS."""
+
+    def __init__(self, vgg):
+        super().__init__()
+        assert vgg == Path("vgg16.pth")
+
+    def forward(self, pixels, decoded):
+        return (pixels - decoded).abs().mean(dim=(1, 3, 4))
+
+
+def test_the_perceptual_distance_counts_and_is_measured(configure, monkeypatch):
+    monkeypatch.setattr(task_module, "PerceptualDistance", Distance)
+    loss = LossConfig(perceptual=0.5, vgg=Path("vgg16.pth"))
+    config = configure("run", loss=loss, max_steps=1, validate_every=1)
+    train_vae(config)
+    (line,) = read_log(config)
+    assert line["perceptual"] == pytest.approx(line["l1"])
+    parts = 0.75 * line["l1"] + 4 * line["mse"] + line["colour"] + 1e-4 * line["kl"] + 0.5 * line["perceptual"]
+    assert line["loss"] == pytest.approx(parts)
+    values = json.loads((config.out / "validation" / "step-00000001" / "values.json").read_text())
+    assert values.keys() == {"psnr", "ssim", "lpips"}
+
+
+def test_half_precision_of_clips_needs_a_gpu(configure, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RequestError, match="wrong gradients"):
+        train_vae(configure("run", mixed_precision="bf16"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_clips_on_a_gpu(configure, precision):
+    config = configure("run", mixed_precision=precision, **EVERYTHING)
+    train_vae(config)
+    assert np.isfinite(read_losses(config)).all()
+
+
+def test_gradient_checkpointing_changes_no_number(configure):
+    with_it, without = configure("with", gradient_checkpointing=True), configure("without")
+    train_vae(with_it)
+    train_vae(without)
+    assert read_losses(with_it) == pytest.approx(read_losses(without), rel=1e-5)
+
+
+def test_a_plan_measures_without_writing(configure):
+    config = configure("run", loss=LossConfig(adversarial=0.5, adversarial_start=0))
+    rows = dict(measure(*prepare_task_for(config)))
+    assert rows["batch 0"] == "2 clips of 8 frames, 16x16"
+    assert {"weights of vae", "weights of discriminator"} <= rows.keys()
+    assert not config.out.exists()
+
+
+def prepare_task_for(config):
+    task, dataset = prepare_task(config)
+    return task, config, dataset
+
+
+def test_advice_names_what_is_not_used_yet(configure):
+    task, _ = prepare_task(configure("run", ema_decay=0.9, mixed_precision="bf16"))
+    advice = "\n".join(task.advise())
+    assert "--gradient-checkpointing" in advice
+    assert "--ema-decay 0" in advice
+    assert "--mixed-precision" not in advice
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_weights": "somewhere", "weights": "elsewhere"}, "image VAE"),
+        ({"loss": LossConfig(adversarial=0.5), "trainable": "encoder"}, "decoder must be trained"),
+        ({"model": {"chs": 4}}, r"Unknown setting model\.chs"),
+        ({"optimizer": OptimizerConfig(betas=(0.9, 0.99)), "max_steps": 0}, "max_steps"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(configure, changes, message):
+    with pytest.raises(RequestError, match=message):
+        train_vae(configure("run", **changes))
+
+
+def test_weights_that_are_not_there_are_told(configure, tmp_path):
+    for kind in ("video", "frames"):
+        with pytest.raises(WeightsError, match=r"config\.json"):
+            train_vae(configure("run", kind=kind, model={}, weights=str(tmp_path / "nothing")))

@@ -18,13 +18,14 @@ TRAINING_EXTRAS = ("loss.",)
 _MAX_LISTED = 8
 
 
-def load_original(
+def load_original(  # noqa: PLR0913 (keyword-only)
     folder: Path | str,
     *,
     weights: Path | str | None = None,
     dtype: torch.dtype = torch.float32,
     extras: tuple[str, ...] = TRAINING_EXTRAS,
     release: Mapping[str, object] | None = None,
+    changes: Mapping[str, object] | None = None,
 ) -> AutoencoderKLMagvit:
     """Load a VAE folder of the original: `config.json` and `diffusion_pytorch_model.safetensors`, `.bin` or `.pt`.
 
@@ -34,22 +35,24 @@ def load_original(
         dtype: What the weights become.
         extras: Prefixes of keys that this family of checkpoints has beyond the model.
         release: Settings that its configuration may leave out; the file's own win.
+        changes: Settings that win over the file's own.
 
     Raises:
         WeightsError: When a file is missing or damaged, or keys are missing, unknown or of another shape.
     """
     folder = Path(folder)
-    config = {**(release or {}), **read_json(folder / "config.json")}
-    path = Path(weights) if weights else _find_weights(folder)
-    tensors = _read(path)
+    config = {**(release or {}), **read_json(folder / "config.json"), **(changes or {})}
+    path = Path(weights) if weights else find_weights(folder)
+    tensors = read_tensors(path)
     with torch.device("meta"):
         vae = cast("AutoencoderKLMagvit", AutoencoderKLMagvit.from_config(config))
-    _check_keys({key: tensor.shape for key, tensor in vae.state_dict().items()}, tensors, extras, path)
+    check_keys({key: tensor.shape for key, tensor in vae.state_dict().items()}, tensors, path, extras=extras)
     vae.load_state_dict({key: tensors[key].to(dtype) for key in vae.state_dict()}, assign=True)
     return vae.eval()
 
 
-def _find_weights(folder: Path) -> Path:
+def find_weights(folder: Path) -> Path:
+    """The weights file of a VAE folder; `WeightsError` where there is none."""
     names = [f"diffusion_pytorch_model{suffix}" for suffix in (".safetensors", *PICKLE_SUFFIXES)]
     for name in names:
         if (folder / name).is_file():
@@ -61,7 +64,8 @@ def _find_weights(folder: Path) -> Path:
     )
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a weights file, on the CPU; `WeightsError` where it is missing, damaged or holds code."""
     if not path.is_file():
         raise WeightsError(f"There is no file {path}", expected="a .safetensors, .bin or .pt file")
     check_file(path)
@@ -75,9 +79,25 @@ def _read(path: Path) -> dict[str, Tensor]:
     return loaded.get("state_dict", loaded)
 
 
-def _check_keys(
-    expected: Mapping[str, torch.Size], found: Mapping[str, Tensor], extras: tuple[str, ...], path: Path
+def check_keys(  # noqa: PLR0913 (what the message says)
+    expected: Mapping[str, torch.Size],
+    found: Mapping[str, Tensor],
+    path: Path,
+    *,
+    extras: tuple[str, ...] = (),
+    model: str = "VAE",
+    fix: str = "take config.json and weights of the same checkpoint",
 ) -> None:
+    """Raise `WeightsError` that lists what is missing, unknown or of another shape.
+
+    Args:
+        expected: Keys and shapes of the model.
+        found: What the file holds.
+        path: The file.
+        extras: Prefixes of keys that the file may have beyond the model.
+        model: What it is, for the message.
+        fix: What to do, for the message.
+    """
     unknown = [key for key in found.keys() - expected.keys() if not key.startswith(extras)]
     misshapen = [
         f"{key}: {tuple(found[key].shape)} instead of {tuple(shape)}"
@@ -86,11 +106,12 @@ def _check_keys(
     ]
     problems = {"missing": expected.keys() - found.keys(), "unknown": unknown, "of another shape": misshapen}
     if any(problems.values()):
+        beyond = f", and any that begin with {', '.join(extras)}" if extras else ""
         raise WeightsError(
-            f"The weights do not fit the VAE: {path}",
+            f"The weights do not fit the {model}: {path}",
             received="".join(f"\n    {_list(name, keys)}" for name, keys in problems.items() if keys),
-            expected=f"the {len(expected)} keys of this configuration, and any that begin with {', '.join(extras)}",
-            fix="take config.json and weights of the same checkpoint",
+            expected=f"the {len(expected)} keys of this configuration{beyond}",
+            fix=fix,
         )
 
 

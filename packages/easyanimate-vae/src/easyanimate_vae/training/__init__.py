@@ -1,1 +1,1 @@
-"""Training of the video VAE: `ea train vae`, or `torchrun -m easyanimate_vae.training` in several processes."""
+"""Training of the VAE: `ea train vae`, or `accelerate launch -m easyanimate_vae.train vae` in several processes."""

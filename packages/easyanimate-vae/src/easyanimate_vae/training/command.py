@@ -2,40 +2,51 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path  # noqa: TC003 (Typer reads the annotations)
-from typing import Annotated
+from typing import TYPE_CHECKING, Any
 
-import typer
-from easyanimate_core.config import read_config
-from easyanimate_core.training import ProgressLine, list_overrides
+from easyanimate_core.registry import load_plugins
+from easyanimate_core.weights import read_training
+from easyanimate_train.command import SettingsReader
+from easyanimate_train.launch import EXTRA_OPTIONS, launch
+from easyanimate_train.progress import showing_progress
 
 from easyanimate_vae.training.config import VaeTrainingConfig
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-def train(  # noqa: PLR0913 (the command's options)
-    *,
-    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Dataset JSON or folder.")] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Length of the run in steps.")] = None,
-    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights, data order and noise.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
-    setting: Annotated[list[str] | None, typer.Option("--set", help="Any other setting: loss.kl=1e-5")] = None,
-) -> None:
+MODULE = "easyanimate_vae.train"
+_TRAINER = "vae"
+
+
+def _find_defaults(settings: VaeTrainingConfig) -> Mapping[str, Any]:
+    """What is usual for the VAE of a model version, and for its weights."""
+    from easyanimate_vae.training.start import find_weights
+
+    if settings.version is None:
+        return {}
+    usual = load_plugins().model(settings.version).training.get(_TRAINER, {})
+    folder = find_weights(settings)
+    return {**usual, **(read_training(folder, _TRAINER) if folder else {})}
+
+
+def _train(settings: VaeTrainingConfig, *, resume: bool, plan: bool, launch_words: str | None) -> None:
     """Train the video VAE."""
-    given = {
-        "out": out,
-        "data.path": data,
-        "max_steps": max_steps,
-        "checkpoint_every": checkpoint_every,
-        "seed": seed,
-    }
-    settings = read_config(VaeTrainingConfig, config, list_overrides(given, setting))
-    dataset = settings.data.open()
+    if launch_words is not None:
+        launch(MODULE, _TRAINER, launch_words)
+        return
+    from easyanimate_train.loop import train as run_loop
+    from easyanimate_train.plan import print_plan
 
-    from easyanimate_vae.training.run import train_vae
+    from easyanimate_vae.training.run import prepare_task
 
-    trained = train_vae(settings, dataset, resume=resume, on_progress=ProgressLine(sys.stderr))
-    typer.echo(str(trained))
+    with showing_progress() as report:
+        task, dataset = prepare_task(settings)
+        if plan:
+            print_plan(task, settings, dataset)
+            return
+        trained = run_loop(task, settings, dataset, resume=resume, on_progress=report)
+    print(trained)  # noqa: T201 (the result, for scripts)
+
+
+train = SettingsReader(VaeTrainingConfig, _find_defaults).command(_train, EXTRA_OPTIONS)

@@ -5,7 +5,7 @@ Axes: B batch, C channels, T frames, H height, W width in pixels [-1, 1]; t, h, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,20 +16,39 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from easyanimate_vae.training.config import LossConfig
+    from easyanimate_vae.training.perceptual import PerceptualDistance
 
 ANCHOR_SCALE = 0.8
 """Brings the anchored channels to about unit deviation on shapes clips."""
 
+_HIDDEN = ("kl", "anchor")
+"""Parts about the latents alone."""
 
-def compute_loss(
+
+class Loss(NamedTuple):
+    """What a batch is judged to be.
+
+    Args:
+        total: Weighted sum of the parts.
+        visible: The same of those that the decoder's clip is judged by.
+        parts: Each part before weighting, without gradients.
+    """
+
+    total: Float[Tensor, ""]
+    visible: Float[Tensor, ""]
+    parts: dict[str, Tensor]
+
+
+def compute_loss(  # noqa: PLR0913 (keyword-only: a batch and what it became)
     config: LossConfig,
     *,
     pixels: Float[Tensor, "B 3 T H W"],
     decoded: Float[Tensor, "B 3 T H W"],
     posterior: DiagonalGaussianDistribution,
     progress: float,
-) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-    """Weighted sum of the parts, and each part before weighting.
+    distance: PerceptualDistance | None = None,
+) -> Loss:
+    """Judge a reconstruction.
 
     Args:
         config: The weights.
@@ -37,11 +56,13 @@ def compute_loss(
         decoded: Its reconstruction.
         posterior: The latent distribution it was decoded from.
         progress: How far the run is, 0 to 1.
+        distance: LPIPS, where it counts.
     """
     error = decoded - pixels
     weight = torch.ones(pixels.shape[2], device=pixels.device)
     weight[0] = config.first_frame
-    weight = (weight / weight.mean())[:, None, None]
+    of_frame = weight / weight.mean()
+    weight = of_frame[:, None, None]
     parts = {
         "l1": (weight * error.abs()).mean(),
         "mse": (weight * error.square()).mean(),
@@ -50,12 +71,19 @@ def compute_loss(
         "kl": 0.5 * (posterior.mean.square() + posterior.var - 1.0 - posterior.logvar).mean(),
     }
     weights = {"l1": config.l1, "mse": config.mse, "colour": config.colour, "kl": config.kl}
+    if distance is not None:
+        parts["perceptual"] = (of_frame * distance(pixels, decoded)).mean()
+        weights["perceptual"] = config.perceptual
     pull = config.anchor * max(0.0, 1.0 - progress / config.anchor_share) if config.anchor else 0.0
     if pull > 0:
         parts["anchor"] = anchor_error(pixels, posterior.mean)
         weights["anchor"] = pull
-    total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
-    return total, {name: part.detach() for name, part in parts.items()}
+    weighted = {name: weights[name] * part for name, part in parts.items()}
+    return Loss(
+        total=torch.stack(list(weighted.values())).sum(),
+        visible=torch.stack([part for name, part in weighted.items() if name not in _HIDDEN]).sum(),
+        parts={name: part.detach() for name, part in parts.items()},
+    )
 
 
 def anchor_error(pixels: Float[Tensor, "B 3 T H W"], mean: Float[Tensor, "B C t h w"]) -> Float[Tensor, ""]:
@@ -69,6 +97,6 @@ def anchor_error(pixels: Float[Tensor, "B 3 T H W"], mean: Float[Tensor, "B C t 
     return functional.mse_loss(mean[:, :3], ANCHOR_SCALE * opponents)
 
 
-def measure_psnr(mse: float) -> float:
+def measure_psnr(mse: Float[Tensor, ""]) -> Float[Tensor, ""]:
     """Peak signal to noise ratio in dB from a mean squared error on pixels in [-1, 1]."""
-    return float(10 * torch.log10(torch.tensor(4.0 / max(mse, 1e-12))))
+    return 10 * torch.log10(4.0 / mse.clamp(min=1e-12))

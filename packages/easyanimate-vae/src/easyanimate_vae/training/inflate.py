@@ -1,0 +1,145 @@
+"""Starts a video VAE from an image VAE: every 2D kernel becomes one place in time of a 3D kernel.
+
+Axes of weights: O output channels, I input channels, then kernel positions in T, H, W.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from easyanimate_core.checkpoint import read_json
+from easyanimate_core.errors import WeightsError
+from torch import Tensor
+
+from easyanimate_vae.autoencoder import AutoencoderKLMagvit
+from easyanimate_vae.checkpoint import check_keys, find_weights, read_tensors
+
+Place = Literal[0, 1, 2]
+"""Which of a kernel's three places in time gets the 2D kernel; the other two stay empty."""
+
+_LAST: Place = 2
+"""Causal convolutions: the present frame comes last, behind two that are past."""
+_CENTRE: Place = 1
+"""Symmetric convolutions: a frame of zeros on each side of a chunk."""
+
+_NAMES = (
+    (".convs.", ".resnets."),
+    (".shortcut.", ".conv_shortcut."),
+    (".downsampler.", ".downsamplers.0."),
+    (".upsampler.", ".upsamplers.0."),
+    (".to_out.", ".to_out.0."),
+)
+"""Parts of the keys: here, and in diffusers' `AutoencoderKL`."""
+_OLD_NAMES = ((".query.", ".to_q."), (".key.", ".to_k."), (".value.", ".to_v."), (".proj_attn.", ".to_out.0."))
+"""Attention layers: in files of older diffusers, and since."""
+
+
+def inflate_image_vae(model: AutoencoderKLMagvit, folder: Path, *, prefer: Literal["frame", "clip"] = "frame") -> None:
+    """Set all weights in place, so that a single frame is coded and decoded as by the image VAE.
+
+    So is a clip of equal frames. With `spatial_group_norm` and "spatial" attention so is any clip, except for V4's
+    decoder: its latent frames are those of every second or fourth frame of pixels. Layers in time have no weights of
+    their own (frames are doubled by repeating or interpolating). The configuration stays: `scaling_factor` should be
+    the image VAE's.
+
+    Args:
+        model: Of the image VAE's widths (`ch`, `ch_mult`), depth, latent channels and norm groups, one attention head.
+        folder: An `AutoencoderKL` of diffusers or a `FrameAutoencoder` of this package: `config.json` and weights.
+        prefer: What V4's decoder starts with, whose convolutions are symmetric for a single latent frame and causal for
+            clips. "frame": single frames are exact, but where clips move, every convolution lags a frame behind.
+            "clip": clips are as in the other flavours, but single frames are blank until training has seen some.
+
+    Raises:
+        WeightsError: When a file is missing or damaged, a setting differs, or keys are missing, unknown or of another
+            shape; the model is then as it was.
+    """
+    config = read_json(folder / "config.json")
+    _check_settings(model, config, folder)
+    path = find_weights(folder)
+    found = {_current_name(key): tensor for key, tensor in read_tensors(path).items()}
+    own = model.state_dict()
+    names = {key: _image_name(key) for key in own if not _is_left_out(key, config)}
+    check_keys(
+        {name: _image_shape(own[key]) for key, name in names.items()},
+        found,
+        path,
+        model="video VAE that it is to start",
+        fix=f"give the model the widths, depth and latent channels of {folder / 'config.json'}",
+    )
+    places = _choose_places(model, prefer)
+    inflated = {
+        key: _inflate(found[names[key]], own[key], places.get(key.partition(".")[0], _CENTRE))
+        if key in names
+        else _identity(own[key])
+        for key in own
+    }
+    model.load_state_dict(inflated)
+
+
+def _choose_places(model: AutoencoderKLMagvit, prefer: str) -> dict[str, Place]:
+    """Where encoder and decoder of this flavour have the present frame."""
+    settings = model.settings
+    symmetric = settings.cache_compression_vae or settings.slice_compression_vae
+    encoder: Place = _CENTRE if symmetric else _LAST
+    return {"encoder": encoder, "decoder": _LAST if settings.cache_compression_vae and prefer == "clip" else encoder}
+
+
+def _inflate(image: Tensor, own: Tensor, place: Place) -> Tensor:
+    """A tensor of the image VAE in the shape of the video VAE's."""
+    image = image.to(own.device, own.dtype)
+    if own.shape == image.shape:
+        return image
+    inflated = torch.zeros_like(own)
+    inflated[:, :, place if own.shape[2] > 1 else 0] = image
+    return inflated
+
+
+def _identity(own: Tensor) -> Tensor:
+    """Weight [O, I, 1, 1, 1] that passes channels on, or a bias [O] of zeros."""
+    if own.ndim == 1:
+        return torch.zeros_like(own)
+    return torch.eye(own.shape[0], dtype=own.dtype, device=own.device).view(own.shape)
+
+
+def _image_name(key: str) -> str:
+    for here, there in _NAMES:
+        key = key.replace(here, there)
+    return key
+
+
+def _current_name(key: str) -> str:
+    if ".attentions." in key:
+        for old, new in _OLD_NAMES:
+            key = key.replace(old, new)
+    return key
+
+
+def _image_shape(own: Tensor) -> torch.Size:
+    """Shape of the image VAE's tensor: without the places in time."""
+    is_kernel = own.ndim == 5  # noqa: PLR2004 (O I T H W)
+    return torch.Size((*own.shape[:2], *own.shape[3:])) if is_kernel else own.shape
+
+
+def _is_left_out(key: str, config: Mapping[str, Any]) -> bool:
+    """Image VAEs of 16 latent channels do without the convolutions beside the latents."""
+    layer = key.partition(".")[0]
+    return layer in ("quant_conv", "post_quant_conv") and not config.get(f"use_{layer}", True)
+
+
+def _check_settings(model: AutoencoderKLMagvit, config: Mapping[str, Any], folder: Path) -> None:
+    """Refuse what the shapes do not show."""
+    settings = model.settings
+    pairs = {
+        "norm_num_groups": (config.get("norm_num_groups", 32), settings.norm_num_groups),
+        "act_fn": (config.get("act_fn", "silu"), settings.act_fn),
+        "number of attention heads": (1, settings.mid_block_num_attention_heads),
+    }
+    different = [f"{name} {image}, not {video}" for name, (image, video) in pairs.items() if image != video]
+    if different:
+        raise WeightsError(
+            f"The image VAE differs from the video VAE that it is to start: {folder}",
+            received="; ".join(different),
+            expected="equal settings",
+            fix="change the configuration of the model",
+        )
