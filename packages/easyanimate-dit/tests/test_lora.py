@@ -1,6 +1,7 @@
 """LoRA files change exactly what the original changes, and a file that does not fit is an error."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,12 @@ import torch
 from easyanimate_core.errors import WeightsError
 from easyanimate_dit import HunyuanTransformer3DModel
 from easyanimate_dit.lora import attach_lora, list_targets, merge_lora
-from easyanimate_dit.lora_file import name_original, parse_lora, read_lora
+from easyanimate_dit.lora_convert import convert_lora
+from easyanimate_dit.lora_file import PEFT_METADATA, name_original, name_peft, parse_lora, read_lora, save_lora
 from easyanimate_dit.lora_pipeline import EasyAnimateLoraMixin
 from peft import get_peft_model_state_dict
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -119,6 +121,56 @@ def test_text_encoder_takes_an_adapter(case):
     assert_close(attached, fresh.text_encoder(ids).last_hidden_state)
 
 
+@pytest.fixture
+def dora(case):
+    """The golden LoRA with magnitudes, as peft names it."""
+    tensors, config = {}, {}
+    for component, layers in case.lora.layers.items():
+        targets = {path.replace(".", "_"): path for path in list_targets(getattr(case, component))}
+        for name, layer in layers.items():
+            magnitude = torch.rand(len(layer.up), generator=torch.Generator().manual_seed(len(tensors)))
+            is_convolution = layer.up.ndim > 2
+            shaped = magnitude.view(1, -1, 1, 1) if is_convolution else magnitude
+            tensors |= name_peft(f"{component}.{targets[name]}", replace(layer, magnitude=shaped))
+            config[f"{component}.lora_alpha"] = layer.alpha
+    return parse_lora(tensors, {PEFT_METADATA: json.dumps(config)}, source="dora")
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.6])
+def test_dora_merged_is_what_peft_computes(case, dora, weight):
+    ids, fresh = torch.arange(6)[None], MergeCase()
+    for component in ("transformer", "text_encoder"):
+        count = merge_lora(dora, component, getattr(case, component), weight=weight)
+        assert count == attach_lora(dora, component, getattr(fresh, component), weight=weight)
+    for path, layer in dora.layers["transformer"].items():
+        module = fresh.transformer.get_submodule(path)
+        assert torch.equal(module.lora_magnitude_vector["default"].weight.flatten(), layer.magnitude.flatten())
+    assert_close(case.text_encoder(ids).last_hidden_state, fresh.text_encoder(ids).last_hidden_state)
+    torch.testing.assert_close(case.predict(), fresh.predict(), atol=1e-5, rtol=1e-5)
+
+
+def test_the_rows_of_a_weight_merged_with_dora_have_its_magnitudes(case):
+    down, up, magnitude = torch.randn(2, 8), torch.randn(8, 2), torch.rand(8)
+    tensors = dict(zip(("proj_out.lora_A.weight", "proj_out.lora_B.weight"), (down, up), strict=True))
+    changed = case.transformer.proj_out.weight + up @ down
+    lora = parse_lora(tensors | {"proj_out.lora_magnitude_vector": magnitude}, source="x")
+    merge_lora(lora, "transformer", case.transformer)
+    assert_close(case.transformer.proj_out.weight.norm(dim=1), magnitude)
+    assert_close(case.transformer.proj_out.weight, changed / changed.norm(dim=1)[:, None] * magnitude[:, None])
+
+
+def test_dora_has_no_place_in_the_originals_format_and_must_be_whole(dora, tmp_path):
+    with pytest.raises(WeightsError, match="cannot hold DoRA"):
+        save_lora(tmp_path / "x.safetensors", dora.layers, "original")
+    save_lora(tmp_path / "x.safetensors", dora.layers, "peft")
+    with pytest.raises(WeightsError, match="cannot hold DoRA"):
+        convert_lora(tmp_path / "x.safetensors", tmp_path / "y.safetensors")
+    tensors = load_file(tmp_path / "x.safetensors")
+    del tensors["transformer.proj_out.lora_magnitude_vector"]
+    with pytest.raises(WeightsError, match="for some layers only"):
+        parse_lora(tensors, source="x")
+
+
 def test_missing_alpha_means_factor_one(case):
     tensors = {key: value for key, value in case.lora_tensors.items() if not key.endswith(".alpha")}
     merge_lora(parse_lora(tensors, source="no alpha"), "transformer", case.transformer)
@@ -194,6 +246,10 @@ DOWN, UP = "lora_unet__proj_out.lora_down.weight", "lora_unet__proj_out.lora_up.
         ({DOWN: torch.zeros(8), UP: torch.zeros(8)}, "do not fit one another"),
         (
             {DOWN: torch.zeros(2, 8), UP: torch.zeros(8, 2), "lora_unet__proj_out.alpha": torch.ones(2)},
+            "do not fit one",
+        ),
+        (
+            {DOWN: torch.zeros(2, 8), UP: torch.zeros(8, 2), "proj_out.lora_magnitude_vector": torch.ones(3)},
             "do not fit one",
         ),
         ({DOWN: torch.zeros(2, 8), DOWN.replace("__", "_"): torch.zeros(2, 8)}, "two tensors for one place"),

@@ -62,6 +62,13 @@ def test_strength_skips_the_first_steps():
         set_timesteps(scheduler, 4, 0.2)
 
 
+def test_the_few_steps_of_a_consistency_model_are_the_original_ones_and_no_more_than_there_are():
+    scheduler = make_scheduler("lcm", CONFIG)
+    assert set_timesteps(scheduler, 4, 1.0).tolist() == [999, 759, 499, 259]
+    with pytest.raises(RequestError, match="cannot take that many steps"):
+        set_timesteps(scheduler, 51, 1.0)
+
+
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(RequestError, match=r"euler_a(?s:.*)did you mean dpm\+\+"):
         make_scheduler("dpm", CONFIG)

@@ -13,13 +13,14 @@ from easyanimate_core.errors import WeightsError, near_misses
 from torch import nn
 
 from easyanimate_dit.embedding import FusedProjectionAttention
-from easyanimate_dit.lora_file import Component, Lora, LoraLayer, make_peft_config, name_original, read_lora
+from easyanimate_dit.lora_file import Component, Lora, LoraLayer, make_peft_config, name_original, name_peft, read_lora
 from easyanimate_dit.pixart import Transformer3DModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from easyanimate_core.spec import LoraFile
+    from torch import Tensor
 
 _LOG = logging.getLogger("easyanimate.lora")
 
@@ -169,7 +170,9 @@ def merge_loras(loras: Iterable[LoraFile], components: Mapping[str, Any]) -> Non
 
 @torch.no_grad()
 def merge_lora(lora: Lora, component: Component, model: nn.Module, *, weight: float = 1.0) -> int:
-    """Add a LoRA to the weights of a model for good, one module at a time; a negative `weight` takes it out again.
+    """Add a LoRA to the weights of a model for good, one module at a time.
+
+    A negative `weight` takes it out again, unless it is DoRA, which forgets the norm that a row had.
 
     Returns:
         Number of modules changed.
@@ -187,10 +190,19 @@ def merge_lora(lora: Lora, component: Component, model: nn.Module, *, weight: fl
                 received=f"{path} of {own.dtype}",
                 fix="attach it as an adapter instead",
             )
-        up, down = (x.flatten(1).to(own.device, torch.float32) for x in (layer.up, layer.down))
-        delta = (up @ down).reshape(own.shape)
-        own.copy_(own.float() + weight * layer.scale * delta)
+        own.copy_(_change(own, layer, weight))
     return len(matched)
+
+
+def _change(own: Tensor, layer: LoraLayer, weight: float) -> Tensor:
+    """The changed weight of a module, as `own`, in float32."""
+    up, down = (x.flatten(1).to(own.device, torch.float32) for x in (layer.up, layer.down))
+    changed = own.float() + weight * layer.scale * (up @ down).reshape(own.shape)
+    if layer.magnitude is None:
+        return changed
+    rows = changed.flatten(1)
+    magnitude = layer.magnitude.to(own.device, torch.float32).reshape(-1, 1)
+    return (rows * (magnitude / rows.norm(dim=1, keepdim=True))).reshape(own.shape)
 
 
 def attach_lora(
@@ -215,8 +227,8 @@ def attach_lora(
     config = make_peft_config(matched)
     tensors = {}
     for path, layer in matched.items():
-        tensors[f"{path}.lora_A.weight"] = layer.down.contiguous()
-        tensors[f"{path}.lora_B.weight"] = layer.up.contiguous()
+        # peft's files leave ".weight" out behind a magnitude, which transformers does not know.
+        tensors |= {f"{name.removesuffix('.weight')}.weight": value for name, value in name_peft(path, layer).items()}
     if hasattr(model, "load_lora_adapter"):
         model.load_lora_adapter(tensors, prefix=None, adapter_name=adapter_name, metadata=config)
     else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from easyanimate_core.atomic import atomic_path
@@ -23,11 +23,14 @@ from easyanimate_dit.lora import list_targets
 from easyanimate_dit.lora_file import (
     PEFT_METADATA,
     Component,
+    Format,
     Lora,
-    make_peft_config,
+    LoraLayer,
+    describe_layers,
     name_original,
     parse_lora,
     read_lora_tensors,
+    refuse_dora,
     split_key,
 )
 from easyanimate_dit.pixart import Transformer3DModel
@@ -39,8 +42,6 @@ if TYPE_CHECKING:
 
     Tensors = dict[str, Tensor]
     Metadata = dict[str, str]
-
-Format = Literal["original", "peft"]
 
 _MEMORY = "easyanimate_converted_from"
 """Entry of the metadata with what the other format cannot hold, as JSON."""
@@ -99,7 +100,8 @@ def find_format(tensors: Tensors, *, source: str) -> Format:
     Raises:
         WeightsError: the tensors are no LoRA, or of both formats.
     """
-    is_peft = {".lora_A." in key or ".lora_B." in key for key in tensors if not key.endswith(".alpha")}
+    matrices = [key for key in tensors if not key.endswith(".alpha") and ".lora_magnitude_vector" not in key]
+    is_peft = {".lora_A." in key or ".lora_B." in key for key in matrices}
     if len(is_peft) != 1:
         parse_lora(tensors, source=source)  # says what is wrong with a file that is no LoRA
         raise WeightsError("The LoRA file mixes two formats.", received=source, expected="original or peft")
@@ -110,9 +112,12 @@ def convert_tensors(tensors: Tensors, metadata: Metadata, *, source: str) -> tup
     """Tensors and metadata of a LoRA file in the format that it has not.
 
     Raises:
-        WeightsError: a layer is incomplete, or is of no model of EasyAnimate.
+        WeightsError: a layer is incomplete, is of no model of EasyAnimate, or is DoRA's, which only peft's format has.
     """
     lora = parse_lora(tensors, metadata, source=source)
+    for layers in lora.layers.values():
+        for layer in layers.values():
+            refuse_dora(layer, source)
     is_peft = find_format(tensors, source=source) == "peft"
     restored = _restore(tensors, metadata, source)
     if restored:
@@ -161,11 +166,11 @@ def _describe_alpha(alpha: Tensor) -> tuple[str, list[int], float]:
 
 def _describe_layers(lora: Lora) -> str:
     """The configuration of each component, as peft and diffusers write it."""
-    fields: dict[str, Any] = {}
-    for component, layers in lora.layers.items():
-        by_path = {find_path(component, name, lora.source): layer for name, layer in layers.items()}
-        fields |= {f"{component}.{field}": value for field, value in make_peft_config(by_path).items()}
-    return json.dumps(fields)
+    by_path: dict[Component, dict[str, LoraLayer]] = {
+        component: {find_path(component, name, lora.source): layer for name, layer in layers.items()}
+        for component, layers in lora.layers.items()
+    }
+    return describe_layers(by_path)
 
 
 def _rename(key: str, source: str, *, is_peft: bool) -> str | None:

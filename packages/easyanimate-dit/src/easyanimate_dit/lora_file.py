@@ -1,7 +1,8 @@
-"""LoRA files as they lie on disk, in the original's format and in peft's: names, layers, reading.
+"""LoRA files as they lie on disk, in the original's format and in peft's: names, layers, reading, writing.
 
 The original's: `lora_unet__blocks_0_attn1_to_q.lora_down.weight`, `.lora_up.weight`, `.alpha`; peft's:
-`transformer.blocks.0.attn1.to_q.lora_A.weight`, `lora_B.weight`, alpha in the metadata.
+`transformer.blocks.0.attn1.to_q.lora_A.weight`, `lora_B.weight`, with DoRA `lora_magnitude_vector`, alpha in the
+metadata.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+import torch
 from easyanimate_core.errors import WeightsError
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Component = Literal["transformer", "text_encoder"]
-Part = Literal["down", "up", "alpha"]
+Part = Literal["down", "up", "alpha", "magnitude"]
+Format = Literal["original", "peft"]
 
 PEFT_METADATA = "lora_adapter_metadata"
 """Entry of a peft file's metadata with rank and alpha, as JSON."""
@@ -40,6 +44,9 @@ _SUFFIXES: dict[str, Part] = {
     ".lora_B.weight": "up",
     ".lora_A.default.weight": "down",
     ".lora_B.default.weight": "up",
+    ".lora_magnitude_vector": "magnitude",
+    ".lora_magnitude_vector.weight": "magnitude",
+    ".lora_magnitude_vector.default.weight": "magnitude",
 }
 _OTHER_TEXT_ENCODER = re.compile(r"lora_te\d+_|text_encoder_\d+\.")
 
@@ -55,7 +62,10 @@ class LoraKey(NamedTuple):
 
 @dataclass(frozen=True)
 class LoraLayer:
-    """One low-rank change: weight += multiplier * scale * up @ down."""
+    """One low-rank change: weight += multiplier * scale * up @ down.
+
+    With DoRA (Liu et al., arXiv 2402.09353, equation 5), each row of the sum is then brought to its magnitude.
+    """
 
     down: Tensor
     """(rank, in), with trailing 1 x 1 for a convolution."""
@@ -63,6 +73,8 @@ class LoraLayer:
     """(out, rank), likewise."""
     alpha: float | None
     """None: the file has none, and the scale is 1."""
+    magnitude: Tensor | None = None
+    """DoRA: the norm of each row of the changed weight, (out), or (1, out, 1, 1) for a convolution."""
 
     @property
     def rank(self) -> int:
@@ -177,9 +189,18 @@ def parse_lora(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None
         _check_layer(name, part, source)
         down, up = part["down"], part["up"]
         alpha = float(part["alpha"]) if "alpha" in part else _find_peft_alpha(peft_config, component, name, len(down))
-        layers.setdefault(component, {})[name] = LoraLayer(down, up, alpha)
+        layers.setdefault(component, {})[name] = LoraLayer(down, up, alpha, part.get("magnitude"))
     if not layers:
         raise WeightsError("the LoRA file is empty", received=source, expected="at least one layer")
+    for found in layers.values():
+        lacking = [name for name, layer in found.items() if layer.magnitude is None]
+        if 0 < len(lacking) < len(found):
+            raise WeightsError(
+                "the LoRA file has DoRA's magnitudes for some layers only",
+                received=f"{source}: {len(lacking)} of {len(found)} layers have none, such as {lacking[0]}",
+                expected="lora_magnitude_vector for every layer, or for none",
+                fix="download or convert the file again",
+            )
     return Lora(source, {component: layers[component] for component in get_args(Component) if component in layers})
 
 
@@ -195,11 +216,13 @@ def _check_layer(name: str, part: Mapping[Part, Tensor], source: str) -> None:
         )
     down, up = shapes["down"], shapes["up"]
     is_matrix = all(shape[2:] in {(), (1, 1)} and len(shape) > 1 for shape in (down, up))
-    if not is_matrix or not down[0] or up[1] != down[0] or ("alpha" in part and part["alpha"].numel() != 1):
+    counts: dict[Part, int] = {"alpha": 1, "magnitude": up[0] if is_matrix else 0}
+    is_counted = all(part[kind].numel() == count for kind, count in counts.items() if kind in part)
+    if not is_matrix or not down[0] or up[1] != down[0] or not is_counted:
         raise WeightsError(
             "a layer of the LoRA file has shapes that do not fit one another",
             received=f"{source}: {name} with " + ", ".join(f"{kind} {list(shape)}" for kind, shape in shapes.items()),
-            expected="down [rank, in], up [out, rank], alpha []",
+            expected="down [rank, in], up [out, rank], alpha [], magnitude [out]",
             fix="download or convert the file again",
         )
 
@@ -232,20 +255,78 @@ def _find_peft_alpha(config: Mapping[str, Any], component: Component, name: str,
 
 
 def make_peft_config(layers: Mapping[str, LoraLayer]) -> dict[str, Any]:
-    """Describe layers, by the full path of their modules, to peft: rank and alpha of each."""
+    """Describe layers, by the full path of their modules, to peft: rank and alpha of each, and whether it is DoRA."""
     sizes = {path: (layer.rank, layer.rank if layer.alpha is None else layer.alpha) for path, layer in layers.items()}
     (rank, alpha), _ = Counter(sizes.values()).most_common(1)[0]
     # Only exceptions get a pattern: peft tries every pattern on every module.
     other = {f"^{re.escape(path)}$": size for path, size in sizes.items() if size != (rank, alpha)}
+    dora = {"use_dora": True} if any(layer.magnitude is not None for layer in layers.values()) else {}
     return {
         "r": rank,
         "lora_alpha": alpha,
         "rank_pattern": {pattern: size[0] for pattern, size in other.items()},
         "alpha_pattern": {pattern: size[1] for pattern, size in other.items()},
         "target_modules": match_exactly(layers),
+        **dora,
     }
+
+
+def describe_layers(layers: Mapping[Component, Mapping[str, LoraLayer]]) -> str:
+    """The configuration of each component, by the full path of its modules, as diffusers keeps it in the metadata."""
+    fields = {
+        f"{component}.{field}": value
+        for component, found in layers.items()
+        for field, value in make_peft_config(found).items()
+    }
+    return json.dumps(fields)
 
 
 def match_exactly(paths: Iterable[str]) -> str:
     """`target_modules` for peft that names these modules alone; in a list, "proj_out" would also name "x.proj_out"."""
     return "|".join(re.escape(path) for path in paths)
+
+
+# Writing ------------------------------------------------------------------------------------------------------------
+
+
+def name_peft(path: str, layer: LoraLayer) -> dict[str, Tensor]:
+    """The tensors of a layer by peft's names for a module of this path."""
+    tensors = {f"{path}.lora_A.weight": layer.down, f"{path}.lora_B.weight": layer.up}
+    if layer.magnitude is not None:
+        tensors[f"{path}.lora_magnitude_vector"] = layer.magnitude
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def save_lora(path: Path, layers: Mapping[Component, Mapping[str, LoraLayer]], to: Format) -> None:
+    """Write layers, by component and full path of their modules.
+
+    Raises:
+        WeightsError: The layers are DoRA's, and the original's format is to be written.
+    """
+    tensors: dict[str, Tensor] = {}
+    metadata = {"format": "pt"}
+    if to == "peft":
+        metadata[PEFT_METADATA] = describe_layers(layers)
+    for component, found in layers.items():
+        for place, layer in found.items():
+            if to == "peft":
+                tensors |= name_peft(f"{component}.{place}", layer)
+                continue
+            refuse_dora(layer, str(path))
+            name = name_original(component, place)
+            tensors[f"{name}.lora_down.weight"] = layer.down.contiguous()
+            tensors[f"{name}.lora_up.weight"] = layer.up.contiguous()
+            if layer.alpha is not None:
+                tensors[f"{name}.alpha"] = torch.tensor(layer.alpha)
+    save_file(tensors, path, metadata=metadata)
+
+
+def refuse_dora(layer: LoraLayer, source: str) -> None:
+    """Raise `WeightsError` for a layer of DoRA, which has no place in the original's format."""
+    if layer.magnitude is not None:
+        raise WeightsError(
+            "The original's format cannot hold DoRA.",
+            received=f"{source}: layers with lora_magnitude_vector",
+            expected="a LoRA without magnitudes",
+            fix="keep it in peft's format, which is read everywhere",
+        )

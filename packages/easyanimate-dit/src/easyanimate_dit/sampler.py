@@ -25,8 +25,10 @@ def allow_tensors_as_arrays() -> Iterator[None]:
 def _from_config(module: str, class_name: str) -> Callable[[Mapping[str, Any]], Any]:
     def create(config: Mapping[str, Any]) -> Any:
         # The configuration may name another class (the official one says DDPMScheduler): all samplers share its fields.
+        from easyanimate_dit.quiet import silence_libraries
+
         scheduler_class = getattr(importlib.import_module(module), class_name)
-        with allow_tensors_as_arrays():
+        with allow_tensors_as_arrays(), silence_libraries():
             return scheduler_class.from_config(dict(config))
 
     return create
@@ -48,6 +50,11 @@ SAMPLERS: tuple[SchedulerSpec, ...] = (
     ),
     SchedulerSpec(name="pndm", summary="Pseudo linear multistep", create=_from_config("diffusers", "PNDMScheduler")),
     SchedulerSpec(name="ddim", summary="DDIM without noise", create=_from_config("diffusers", "DDIMScheduler")),
+    SchedulerSpec(
+        name="lcm",
+        summary="Latent consistency: about 4 steps, guidance 1, with an LCM-LoRA",
+        create=_from_config("diffusers", "LCMScheduler"),
+    ),
 )
 
 

@@ -71,10 +71,17 @@ def set_timesteps(scheduler: Any, num_inference_steps: int, strength: float) -> 
     Strength below 1 skips the first ones: `num_inference_steps * strength`, rounded down, are used.
 
     Raises:
-        RequestError: so few steps are left that the source would come back unchanged.
+        RequestError: the sampler has not as many steps, or so few are left that the source would come back unchanged.
     """
-    with allow_tensors_as_arrays():
-        scheduler.set_timesteps(num_inference_steps, device="cpu")
+    try:
+        with allow_tensors_as_arrays():
+            scheduler.set_timesteps(num_inference_steps, device="cpu")
+    except ValueError as error:
+        raise RequestError(
+            "The sampler cannot take that many steps.",
+            received=f"{num_inference_steps} steps ({str(error)[:200]})",
+            fix="use fewer steps",
+        ) from error
     used = min(int(num_inference_steps * strength), num_inference_steps)
     if used < 1:
         raise RequestError(

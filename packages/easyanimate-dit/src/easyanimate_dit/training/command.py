@@ -2,70 +2,82 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path  # noqa: TC003 (Typer reads the annotations)
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
-import typer
-from easyanimate_core.config import read_config
 from easyanimate_core.errors import RequestError
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.spec import LoadOptions
-from easyanimate_core.training import ProgressLine, list_overrides
+from easyanimate_core.weights import read_training, resolve_weights
+from easyanimate_train.command import SettingsReader
+from easyanimate_train.launch import EXTRA_OPTIONS, launch
+from easyanimate_train.plan import print_plan
+from easyanimate_train.progress import showing_progress
 
 from easyanimate_dit.training.config import DitTrainingConfig, LoraTrainingConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from easyanimate_core.weights import FoundWeights
+
+    from easyanimate_dit.pipeline import EasyAnimatePipeline
+
+MODULE = "easyanimate_dit.train"
 
 
-def _make_command(kind: type[DitTrainingConfig], name: str, summary: str) -> Callable[..., None]:
-    """The command whose settings are `kind`."""
-
-    def train(  # noqa: PLR0913 (the command's options)
-        *,
-        config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
-        model: Annotated[str | None, typer.Option(help="Model version.")] = None,
-        weights: Annotated[Path | None, typer.Option(help="Folder with every part of the model.")] = None,
-        out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
-        data: Annotated[Path | None, typer.Option(help="Dataset JSON or folder.")] = None,
-        max_steps: Annotated[int | None, typer.Option(help="Length of the run in steps.")] = None,
-        checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
-        seed: Annotated[int | None, typer.Option(help="Seed of data order, noise and timesteps.")] = None,
-        resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
-        setting: Annotated[list[str] | None, typer.Option("--set", help="Any other setting: timesteps=uniform")] = None,
-    ) -> None:
-        given = {
-            "model": model,
-            "weights": weights,
-            "out": out,
-            "data.path": data,
-            "max_steps": max_steps,
-            "checkpoint_every": checkpoint_every,
-            "seed": seed,
-        }
-        _train(name, read_config(kind, config, list_overrides(given, setting)), resume=resume)
-
-    train.__doc__ = summary
-    return train
+def _find_weights(settings: DitTrainingConfig) -> FoundWeights:
+    plugins = load_plugins()
+    spec = plugins.model(settings.model)
+    sources = plugins.weights(settings.model)
+    return resolve_weights(settings.weights, model_key=settings.model, sources=sources, check=spec.check_weights)
 
 
-def _train(name: str, settings: DitTrainingConfig, *, resume: bool) -> None:
-    dataset = settings.data.open()
-    spec = load_plugins().model(settings.model)
+def _find_defaults(name: str, settings: DitTrainingConfig) -> Mapping[str, Any]:
+    """What is usual for a model, and for its weights."""
+    usual = load_plugins().model(settings.model).training.get(name, {})
+    folder = _find_weights(settings).folder
+    return {**usual, **(read_training(folder, name) if folder else {})}
 
+
+def load_pipeline(settings: DitTrainingConfig, name: str) -> EasyAnimatePipeline:
+    """Every part of a model, in float32 on the CPU."""
     from easyanimate_dit.request_pipeline import RequestPipeline
-    from easyanimate_dit.training.run import train_dit
 
-    loaded = spec.load(LoadOptions(weights=settings.weights, dtype="float32"))
+    spec = load_plugins().model(settings.model)
+    options = LoadOptions(weights=_find_weights(settings).folder, dtype="float32", device="cpu")
+    if spec.find_files is not None:
+        options = spec.find_files(options)
+    loaded = spec.load(options)
     if not isinstance(loaded, RequestPipeline):
         raise RequestError(
             f"The model {settings.model} cannot be trained with `ea train {name}`.",
             received=type(loaded).__name__,
             expected="a model whose pipeline is a RequestPipeline of easyanimate-dit",
         )
-    trained = train_dit(settings, loaded.pipeline, dataset, resume=resume, on_progress=ProgressLine(sys.stderr))
-    typer.echo(str(trained))
+    return loaded.pipeline
+
+
+def _make_command(kind: type[DitTrainingConfig], name: str, summary: str) -> Callable[..., None]:
+    """The command whose settings are `kind`."""
+
+    def train(settings: DitTrainingConfig, *, resume: bool, plan: bool, launch_words: str | None) -> None:
+        if launch_words is not None:
+            launch(MODULE, name, launch_words)
+            return
+        from easyanimate_dit.training.run import open_dataset, prepare_task, train_dit
+
+        pipeline = load_pipeline(settings, name)
+        with showing_progress() as report:
+            dataset = open_dataset(settings, pipeline)
+            if plan:
+                print_plan(prepare_task(settings, pipeline, dataset), settings, dataset)
+                return
+            trained = train_dit(settings, pipeline, dataset, resume=resume, on_progress=report)
+        print(trained)  # noqa: T201 (the result, for scripts)
+
+    train.__doc__ = summary
+    reader = SettingsReader(kind, lambda settings: _find_defaults(name, settings))
+    return reader.command(train, EXTRA_OPTIONS)
 
 
 train_transformer = _make_command(DitTrainingConfig, "dit", "Train the video transformer.")

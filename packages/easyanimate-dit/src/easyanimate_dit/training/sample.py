@@ -1,37 +1,37 @@
-"""Training samples: clips and captions to what the transformer is given, computed once where it stays the same.
+"""Training samples: clips and captions to what the transformer is given.
 
 Axes: B samples, T frames, H height, W width in pixels; C channels, t, h, w in latents.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from easyanimate_dit.inpaint import GivenClip
+from easyanimate_dit.inpaint import code_masked_clip
 from easyanimate_dit.noise import SeededNoise
+from easyanimate_dit.training.cache import Cache, fingerprint, refuse_nameless, stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from easyanimate_core.interfaces import VideoDataset
+    from easyanimate_core.interfaces import BatchedDataset, BatchRow, TrainingBatch
+    from easyanimate_train.stream import Place
 
     from easyanimate_dit.pipeline import EasyAnimatePipeline
-    from easyanimate_dit.training.config import TaskConfig
+    from easyanimate_dit.training.config import DitTrainingConfig, TaskConfig
 
 TEXT, START, ENDS = 0, 1, 2
-
-GROUP = 8
-"""Items that are encoded together."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """A batch, or everything that is cached.
+    """A batch.
 
     Args:
         mean: Posterior means [B, C, t, h, w], scaled for the transformer.
@@ -51,91 +51,160 @@ class Samples:
         """How many there are."""
         return len(self.captions)
 
-    def pick(self, rows: list[int]) -> Samples:
-        """Some of them."""
-        return Samples(
-            self.mean[rows],
-            self.deviation[rows],
-            [self.captions[row] for row in rows],
-            {name: value[rows] for name, value in self.given.items()},
-            {name: value[rows] for name, value in self.image.items()},
+    def entry(self, row: int) -> dict[str, Tensor]:
+        """One of them, as a cache keeps it."""
+        parts = {"mean": self.mean, "deviation": self.deviation}
+        parts |= {f"given.{name}": value for name, value in self.given.items()}
+        parts |= {f"image.{name}": value for name, value in self.image.items()}
+        return {name: value[row] for name, value in parts.items()}
+
+    @classmethod
+    def join(cls, entries: list[tuple[dict[str, Tensor], str]]) -> Samples:
+        """The batch of what a cache kept."""
+        tensors = [entry for entry, _ in entries]
+        return cls(
+            mean=torch.stack([entry["mean"] for entry in tensors]),
+            deviation=torch.stack([entry["deviation"] for entry in tensors]),
+            captions=[text for _, text in entries],
+            given=stack(tensors, "given."),
+            image=stack(tensors, "image."),
         )
+
+    def to(self, device: torch.device) -> Samples:
+        """The same on a device."""
+        return Samples(
+            self.mean.to(device),
+            self.deviation.to(device),
+            self.captions,
+            {name: value.to(device) for name, value in self.given.items()},
+            {name: value.to(device) for name, value in self.image.items()},
+        )
+
+
+class SampleReader:
+    """Reads what a process takes of a batch: from the cache where all of it is there, else the clips themselves.
+
+    Args:
+        dataset: The batches.
+        cache: What was encoded before; None for none.
+    """
+
+    def __init__(self, dataset: BatchedDataset, cache: Cache | None) -> None:
+        self._dataset, self._cache = dataset, cache
+
+    def __call__(self, batch: Any, place: Place) -> Samples | TrainingBatch:
+        """Samples, or clips that are still to be encoded."""
+        if self._cache is not None:
+            found = [self._cache.read(name_row(self._cache, row)) for row in place.described]
+            kept = [entry for entry in found if entry is not None]
+            if len(kept) == len(found):
+                return Samples.join(kept)
+        return self._dataset.load(batch, place.rows)
+
+
+def name_row(cache: Cache, row: BatchRow) -> str:
+    """Key of what is made of a row."""
+    refuse_nameless(row.identity)
+    return cache.name(row.identity, row.seed)
+
+
+def open_cache(config: DitTrainingConfig, pipeline: EasyAnimatePipeline) -> Cache | None:
+    """The cache of latents that the settings ask for."""
+    if not config.cache:
+        return None
+    made_by = fingerprint([pipeline.vae, pipeline.image_encoder])
+    return Cache(
+        find_folder(config, "latents"), f"{made_by} {pipeline.vae.config.scaling_factor} {asdict(config.task)}"
+    )
+
+
+def find_folder(config: DitTrainingConfig, kind: str) -> Path:
+    """Where a run keeps "latents", or "text"."""
+    return (config.cache_folder or config.out / "cache") / kind
 
 
 class SampleEncoder:
-    """Clips of a dataset to samples; item i is always given the same task, so that its latents can be kept.
+    """Clips to samples. What a row is given is drawn from its own seed, so that it can be kept.
 
     Args:
         pipeline: Has the VAE, the image encoder and the way this version keeps given frames.
-        dataset: The clips.
         task: Shares of the tasks.
-        seed: Decides the task of an item.
+        cache: Keeps what is made; None keeps nothing.
     """
 
-    def __init__(self, pipeline: EasyAnimatePipeline, dataset: VideoDataset, task: TaskConfig, *, seed: int) -> None:
+    def __init__(self, pipeline: EasyAnimatePipeline, task: TaskConfig, cache: Cache | None = None) -> None:
         self._pipeline = pipeline
         self._parts = pipeline.parts
-        self._dataset = dataset
         self._task = task
-        self._seed = seed
+        self._cache = cache
 
-    def encode(self, indices: list[int], num_frames: int, report: Callable[[int], None] | None = None) -> Samples:
-        """These items, each cut to `num_frames` from a place that depends on the item alone."""
-        groups: list[Samples] = []
-        for begin in range(0, len(indices), GROUP):
-            groups.append(self._encode_group(indices[begin : begin + GROUP], num_frames))
-            if report:
-                report(min(begin + GROUP, len(indices)))
-        return Samples(
-            torch.cat([group.mean for group in groups]),
-            torch.cat([group.deviation for group in groups]),
-            [caption for group in groups for caption in group.captions],
-            _join([group.given for group in groups]),
-            _join([group.image for group in groups]),
-        )
+    def encode(self, batch: TrainingBatch, rows: Sequence[BatchRow], device: torch.device) -> Samples:
+        """The samples of a batch, on a device where the encoders are.
+
+        Rows that a cache has are taken from there, and what it has is never replaced: a run that was killed and goes on
+        finds what it would have made, to the last bit.
+        """
+        if self._cache is None:
+            return self._make(batch, rows, device)
+        keys = [name_row(self._cache, row) for row in rows]
+        found = {key: entry for key in keys if (entry := self._cache.read(key)) is not None}
+        missing = [index for index, key in enumerate(keys) if key not in found]
+        if missing:
+            made = self._make(_choose(batch, missing), [rows[index] for index in missing], device)
+            for number, index in enumerate(missing):
+                entry = {name: value.cpu() for name, value in made.entry(number).items()}, made.captions[number]
+                found[keys[index]] = entry
+                if not batch["bad"]:  # another clip stands in for one that cannot be read now
+                    self._cache.write(keys[index], *entry)
+        return Samples.join([found[key] for key in keys]).to(device)
 
     @torch.no_grad()
-    def _encode_group(self, indices: list[int], num_frames: int) -> Samples:
-        rngs = [np.random.default_rng((self._seed, index)) for index in indices]
-        items = [self._dataset[index] for index in indices]
-        clips = [_cut(np.asarray(item["frames"]), num_frames, rng) for item, rng in zip(items, rngs, strict=True)]
-        tasks = [self._draw_task(rng) if num_frames > 1 else TEXT for rng in rngs]
-        pixels = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1.0)
+    def _make(self, batch: TrainingBatch, rows: Sequence[BatchRow], device: torch.device) -> Samples:
+        rngs = [np.random.default_rng(row.seed) for row in rows]
+        clips = np.asarray(batch["frames"])
+        num_frames = clips.shape[1]
+        pixels = torch.from_numpy(clips).permute(0, 4, 1, 2, 3).to(device).float().div_(127.5).sub_(1.0)
         # Channels last: several times faster on CPU.
         pixels = pixels.to(memory_format=torch.channels_last_3d)
         vae = self._pipeline.vae
-        posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+        posterior = vae.encode(pixels.to(vae.dtype)).latent_dist
         scale = vae.config.scaling_factor
-        shown = [task != TEXT and rng.random() < self._task.image_share for task, rng in zip(tasks, rngs, strict=True)]
+        drawn = batch.get("mask")
+        tasks = [self._draw_task(rng) if num_frames > 1 and drawn is None else TEXT for rng in rngs]
+        masks = (
+            self._mask_ends(pixels, tasks) if drawn is None else torch.from_numpy(drawn > 0)[:, None].float().to(device)
+        )
+        is_given = (masks == 0).flatten(1).any(1).tolist()
+        shown = [given and rng.random() < self._task.image_share for given, rng in zip(is_given, rngs, strict=True)]
         return Samples(
-            posterior.mean * scale,
-            posterior.std * scale,
-            [item["text"] for item in items],
-            self._encode_given(pixels, tasks, posterior.mean.shape, [int(rng.integers(2**31)) for rng in rngs]),
+            # Contiguous, as they come from a cache: the last bits of what follows depend on it.
+            (posterior.mean * scale).float().contiguous(),
+            (posterior.std * scale).float().contiguous(),
+            batch["text"],
+            self._encode_given(self._hold_ends(pixels, tasks), masks, posterior.mean.shape, rngs),
             _join([self._encode_image(clip[0] if show else None) for clip, show in zip(clips, shown, strict=True)]),
         )
 
-    def _encode_given(self, pixels: Tensor, tasks: list[int], shape: torch.Size, seeds: list[int]) -> dict[str, Tensor]:
-        """Arguments for the given frames; only what is given is encoded, with noise of each item's own seed."""
+    def _encode_given(
+        self, pixels: Tensor, masks: Tensor, shape: torch.Size, rngs: list[np.random.Generator]
+    ) -> dict[str, Tensor]:
+        """Arguments for the given frames; only what is given is encoded, with noise of each row's own seed."""
         if self._parts.inpaint is None:
             return {}
-        device = torch.device(self._pipeline.vae.device)
-        rows = [row for row, task in enumerate(tasks) if task != TEXT]
-        noise = SeededNoise([torch.Generator().manual_seed(seeds[row]) for row in rows] or None)
-        nothing = self._parts.inpaint.condition(None, (1, *shape[1:]), self._parts.codec, noise, device=device)
-        given = {name: value.repeat(len(tasks), *[1] * (value.dim() - 1)) for name, value in nothing.items()}
-        if rows:
-            kept = [self._keep_ends(pixels[row : row + 1], tasks[row]) for row in rows]
-            clip = GivenClip(
-                torch.cat([part.pixels for part in kept]),
-                torch.cat([part.mask for part in kept if part.mask is not None]),
-            )
-            encoded = self._parts.inpaint.condition(
-                clip, (len(rows), *shape[1:]), self._parts.codec, noise, device=device
-            )
-            for name, value in encoded.items():
-                given[name][rows] = value
-        return given
+        device, codec = pixels.device, self._parts.codec
+        seeds = [int(rng.integers(2**31)) for rng in rngs]
+        whole = (masks == 1).flatten(1).all(1).tolist()
+        told = [not every or rng.random() >= self._task.blank_share for every, rng in zip(whole, rngs, strict=True)]
+        rows = [row for row, tell in enumerate(told) if tell]
+        unseen = SeededNoise(torch.Generator().manual_seed(seeds[0]))
+        nothing = self._parts.inpaint.condition(None, (1, *shape[1:]), codec, unseen, device=device)
+        given = {name: value.repeat(len(told), *[1] * (value.dim() - 1)) for name, value in nothing.items()}
+        if rows and given:
+            noise = SeededNoise([torch.Generator().manual_seed(seeds[row]) for row in rows])
+            coded = code_masked_clip(pixels[rows], masks[rows], codec, noise, device=device)
+            for value in given.values():
+                value[rows] = coded.to(value.dtype)
+        return {name: value.float().contiguous() for name, value in given.items()}
 
     def _draw_task(self, rng: np.random.Generator) -> int:
         draw = rng.random()
@@ -143,44 +212,78 @@ class SampleEncoder:
             return START
         return ENDS if draw < self._task.start_share + self._task.ends_share else TEXT
 
-    def _keep_ends(self, pixels: Tensor, task: int) -> GivenClip:
-        """The first image repeated, at the end the last one, as generation prepares them; all between is made."""
+    def _mask_ends(self, pixels: Tensor, tasks: list[int]) -> Tensor:
+        """[B, 1, T, H, W]: all between the given ends is made."""
         kept = min(self._task.given_frames, pixels.shape[2] // 2)
-        clip = pixels[:, :, :1].expand_as(pixels).clone()
-        mask = torch.ones_like(pixels[:, :1])
-        mask[:, :, :kept] = 0
-        if task == ENDS:
-            clip[:, :, -kept:] = pixels[:, :, -1:]
-            mask[:, :, -kept:] = 0
-        return GivenClip(clip, mask)
+        masks = torch.ones_like(pixels[:, :1], memory_format=torch.contiguous_format)
+        for row, task in enumerate(tasks):
+            if task != TEXT:
+                masks[row, :, :kept] = 0
+            if task == ENDS:
+                masks[row, :, -kept:] = 0
+        return masks
+
+    def _hold_ends(self, pixels: Tensor, tasks: list[int]) -> Tensor:
+        """Clips in which a given image stands still, as generation prepares them."""
+        kept = min(self._task.given_frames, pixels.shape[2] // 2)
+        held = pixels.clone()
+        for row, task in enumerate(tasks):
+            if task != TEXT:
+                held[row] = pixels[row, :, :1]
+            if task == ENDS:
+                held[row, :, -kept:] = pixels[row, :, -1:]
+        return held
 
     def _encode_image(self, picture: np.ndarray[Any, Any] | None) -> dict[str, Tensor]:
         if self._parts.image is None:
             return {}
-        vae = self._pipeline.vae
-        coded = self._parts.image.encode(picture, num_videos=1, device=torch.device(vae.device), dtype=vae.dtype)
+        encoder = self._pipeline.image_encoder
+        coded = self._parts.image.encode(picture, num_videos=1, device=encoder.device, dtype=torch.float32)
         return coded.absent if picture is None else coded.present
 
 
 class CaptionEncoder:
-    """Captions to text arguments; each distinct caption is encoded once."""
+    """Captions to text arguments; each distinct caption is encoded once.
 
-    def __init__(self, pipeline: EasyAnimatePipeline) -> None:
-        self._pipeline = pipeline
+    Args:
+        encode: Gives the arguments of `encode_condition` for one caption, each [1, ...].
+        cache: Keeps them on disk; None keeps them in memory alone.
+    """
+
+    def __init__(self, encode: Callable[[str], dict[str, Tensor]], cache: Cache | None = None) -> None:
+        self._encode, self._cache = encode, cache
         self._kept: dict[str, dict[str, Tensor]] = {}
 
     @torch.no_grad()
     def encode(self, captions: list[str]) -> dict[str, Tensor]:
-        """Arguments of `encode_condition`, each [B, ...]."""
+        """Arguments of `encode_condition`, each [B, ...], on the CPU."""
         for caption in captions:
             if caption not in self._kept:
-                self._kept[caption] = self._pipeline.encode_prompt(caption)
+                self._kept[caption] = self._find(caption)
         return _join([self._kept[caption] for caption in captions])
 
+    def _find(self, caption: str) -> dict[str, Tensor]:
+        if self._cache is None:
+            return {name: value.cpu() for name, value in self._encode(caption).items()}
+        key = self._cache.name(caption)
+        found = self._cache.read(key)
+        if found is not None:
+            return found[0]
+        made = {name: value.cpu() for name, value in self._encode(caption).items()}
+        self._cache.write(key, made, caption)
+        return made
 
-def _cut(frames: np.ndarray[Any, Any], num_frames: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    start = int(rng.integers(max(len(frames) - num_frames, 0) + 1))
-    return frames[start : start + num_frames]
+
+def _choose(batch: TrainingBatch, rows: list[int]) -> TrainingBatch:
+    """Some rows of a batch."""
+    chosen: TrainingBatch = {
+        "frames": batch["frames"][rows],
+        "text": [batch["text"][row] for row in rows],
+        "bad": batch["bad"],
+    }
+    if "mask" in batch:
+        chosen["mask"] = batch["mask"][rows]
+    return chosen
 
 
 def _join(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

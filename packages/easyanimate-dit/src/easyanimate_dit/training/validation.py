@@ -1,0 +1,61 @@
+"""Clips that are made during training, to look at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from easyanimate_core.registry import load_plugins
+from easyanimate_core.spec import VideoRequest
+from easyanimate_core.video import write_image, write_video
+from easyanimate_core.weights import read_defaults
+from easyanimate_train.task import Validation
+
+from easyanimate_dit.request_pipeline import RequestPipeline
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from easyanimate_core.spec import Defaults
+
+    from easyanimate_dit.pipeline import EasyAnimatePipeline
+    from easyanimate_dit.training.config import DitTrainingConfig, ValidationConfig
+
+
+def make_clips(
+    pipeline: EasyAnimatePipeline, validation: ValidationConfig, defaults: Defaults, folder: Path
+) -> Validation:
+    """A clip for each of the prompts, as `ea run` would make it with these defaults, written to a folder."""
+    run = RequestPipeline(pipeline)
+    folder.mkdir(parents=True, exist_ok=True)
+    videos = {}
+    for number, prompt in enumerate(validation.prompts):
+        request = VideoRequest(
+            prompt=prompt,
+            num_frames=defaults.num_frames,
+            height=defaults.height,
+            width=defaults.width,
+            fps=defaults.fps,
+            num_inference_steps=defaults.num_inference_steps,
+            guidance_scale=defaults.guidance_scale,
+            sampler=defaults.sampler,
+            seed=validation.seed,
+        )
+        video = run(request)
+        videos[prompt] = video.frames
+        if len(video.frames) == 1:
+            write_image(folder / f"{number}.png", video.frames[0])
+        else:
+            write_video(folder / f"{number}.mp4", video)
+    return Validation(videos=videos, fps=defaults.fps)
+
+
+def find_defaults(config: DitTrainingConfig) -> Defaults:
+    """What `ea run` would take with the weights of a run."""
+    plugins = load_plugins()
+    spec = plugins.model(config.model)
+    source = plugins.weights(config.model).get(config.weights)
+    from pathlib import Path
+
+    defaults = (source and source.defaults) or spec.defaults
+    folder = (source and source.path) or Path(config.weights)
+    return read_defaults(folder, defaults) if folder.is_dir() else defaults
