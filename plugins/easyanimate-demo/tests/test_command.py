@@ -34,9 +34,9 @@ def test_the_demo_is_made_from_nothing(tmp_path, key):
     command.train_demo(model=key, out=out)
     with pytest.raises(RequestError, match="--resume"):
         command.train_demo(model=key, out=out)
-    finished = (out / "dit" / "weights" / "config.json").stat().st_mtime_ns
+    finished = (out / "dit" / "weights" / "transformer" / "config.json").stat().st_mtime_ns
     command.train_demo(model=key, out=out, resume=True)
-    assert (out / "dit" / "weights" / "config.json").stat().st_mtime_ns == finished
+    assert (out / "dit" / "weights" / "transformer" / "config.json").stat().st_mtime_ns == finished
 
     model = load_plugins().model(key)
     model.check_weights(out / "weights")

@@ -46,7 +46,7 @@ def test_the_model_is_offered():
     (source,) = plugin.ea_weights()
     assert hasattr(plugin.ea_models, f"{PROJECT}_impl")
     assert spec.key == source.model == "v4"
-    assert spec.samplers == ("euler", "euler_a", "dpm++", "pndm", "ddim")
+    assert spec.samplers == ("euler", "euler_a", "dpm++", "pndm", "ddim", "lcm")
     assert source.hub_id == "alibaba-pai/EasyAnimateV4-XL-2-InP"
 
 

@@ -31,7 +31,7 @@ def test_a_run_does_not_touch_the_global_random_state(pipeline, make_request, pi
     assert np.array_equal(pipeline(request).frames, first)
 
 
-@pytest.mark.parametrize("sampler", ["euler", "euler_a", "dpm++", "pndm", "ddim"])
+@pytest.mark.parametrize("sampler", ["euler", "euler_a", "dpm++", "pndm", "ddim", "lcm"])
 def test_every_sampler_makes_an_image(pipeline, make_request, sampler):
     clip = pipeline(make_request(num_frames=1, sampler=sampler, num_inference_steps=3, prompt="一只小船在湖上"))
     assert clip.frames.shape == (1, 32, 48, 3)

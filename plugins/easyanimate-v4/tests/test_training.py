@@ -1,21 +1,24 @@
 """Transformer training on V4: samples, loss, and that a stopped run ends like an undisturbed one."""
 
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
-from easyanimate_core import LoadOptions
-from easyanimate_core.training import DataConfig, OptimizerConfig
+from easyanimate_core import LoadOptions, RequestError
 from easyanimate_dit import HunyuanTransformer3DModel
 from easyanimate_dit.training.config import DitTrainingConfig, TaskConfig
 from easyanimate_dit.training.loss import compute_loss, draw_timesteps, make_target
 from easyanimate_dit.training.run import train_dit
 from easyanimate_dit.training.sample import CaptionEncoder, SampleEncoder
+from easyanimate_train.config import DataConfig, OptimizerConfig
+from easyanimate_train.cycled import CycledBatches
 from easyanimate_v4.build import load
 
 
+@dataclass(frozen=True)
 class Clips:
     """Clips of noise with a caption each."""
 
@@ -32,9 +35,9 @@ def configure(tmp_path, checkpoint):
     def make(name, **changes):
         values = {
             "out": tmp_path / name,
-            "weights": checkpoint,
-            "data": DataConfig(batches=((2, 8), (2, 1))),
-            "cache_items": 4,
+            "weights": str(checkpoint),
+            "data": DataConfig(batches=((2, 8), (2, 1)), passes=1),
+            "tracker": "none",
             "task": TaskConfig(start_share=0.5, ends_share=0.25),
             "optimizer": OptimizerConfig(learning_rate=1e-3, warmup_steps=1),
             "ema_decay": 0.9,
@@ -53,49 +56,89 @@ def load_model(checkpoint):
     return lambda: load(LoadOptions(weights=checkpoint, device="cpu", dtype="float32")).pipeline
 
 
+@pytest.fixture
+def train(load_model):
+    """Train a model of its own."""
+
+    def run(config, **options):
+        return train_dit(config, load_model(), CycledBatches(Clips(), config.data, seed=config.seed), **options)
+
+    return run
+
+
 def read_losses(config):
     return [json.loads(line)["loss"] for line in (config.out / "loss.jsonl").read_text().splitlines()]
 
 
-def test_resumed_run_repeats_the_undisturbed_one_bit_for_bit(configure, load_model):
+def test_resumed_run_repeats_the_undisturbed_one_bit_for_bit(configure, train):
     whole, stopped = configure("whole"), configure("stopped")
-    train_dit(whole, load_model(), Clips())
+    train(whole)
 
     def stop(progress, _):
         if progress.phase == "train" and progress.step == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_dit(stopped, load_model(), Clips(), on_progress=stop)
-    weights = train_dit(stopped, load_model(), Clips(), resume=True)
+        train(stopped, on_progress=stop)
+    weights = train(stopped, resume=True)
 
     assert read_losses(stopped) == read_losses(whole)
-    expected = HunyuanTransformer3DModel.from_pretrained(whole.out / "weights").state_dict()
-    for name, tensor in HunyuanTransformer3DModel.from_pretrained(weights).state_dict().items():
+    expected = HunyuanTransformer3DModel.from_pretrained(whole.out / "weights" / "transformer").state_dict()
+    for name, tensor in HunyuanTransformer3DModel.from_pretrained(weights / "transformer").state_dict().items():
         assert torch.equal(tensor, expected[name]), name
 
 
-def test_training_lowers_the_loss_on_what_it_sees(configure, load_model):
+def test_training_lowers_the_loss_on_what_it_sees(configure, train):
     config = configure("run", max_steps=30, data=DataConfig(batches=((4, 8),)), timesteps="uniform")
-    train_dit(config, load_model(), Clips())
+    train(config)
     losses = read_losses(config)
     assert np.mean(losses[-8:]) < np.mean(losses[:8])
 
 
-def test_cached_latents_are_those_of_every_step(configure, load_model):
-    kept, fresh = configure("kept", max_steps=2, cache_items=6), configure("fresh", max_steps=2, cache_items=0)
-    for config in (kept, fresh):
-        train_dit(config, load_model(), Clips())
+def test_a_cache_changes_nothing_and_is_of_use(configure, train, tmp_path, monkeypatch):
+    fresh, kept, again = (
+        configure("fresh"),
+        *(configure(name, cache=True, cache_folder=tmp_path / "cache") for name in ("kept", "again")),
+    )
+    train(fresh)
+    train(kept)
+
+    def refuse(*_):
+        raise AssertionError("everything was encoded before")
+
+    monkeypatch.setattr(SampleEncoder, "encode", refuse)
+    train(again)
+    assert read_losses(again) == read_losses(kept)
+    # Fewer clips are coded at a time, which shows in the last digits.
     assert read_losses(kept) == pytest.approx(read_losses(fresh), abs=1e-5)
+
+
+def test_a_damaged_cache_is_filled_again(configure, train, tmp_path):
+    for name in ("first", "second"):
+        train(configure(name, cache=True, cache_folder=tmp_path / "cache"))
+        for path in (tmp_path / "cache").rglob("*.safetensors"):
+            path.write_bytes(path.read_bytes()[:40])
+    assert read_losses(configure("first")) == read_losses(configure("second"))
+
+
+def test_what_differs_in_every_epoch_cannot_be_kept(configure, train, tmp_path):
+    with pytest.raises(RequestError, match=r"data\.passes"):
+        train(configure("run", cache=True, cache_folder=tmp_path / "cache", data=DataConfig(batches=((2, 8),))))
+
+
+def encode(pipeline, **task):
+    batches = CycledBatches(Clips(), DataConfig(batches=((1, 8),), passes=1), seed=0)
+    rows = batches.describe(0)
+    return SampleEncoder(pipeline, TaskConfig(blank_share=1.0, **task)).encode(
+        batches.load(0, [0]), rows, torch.device("cpu")
+    )
 
 
 def test_samples_keep_the_ends_that_their_task_gives(load_model):
     pipeline = load_model()
     always = {"text": (0.0, 0.0), "start": (1.0, 0.0), "ends": (0.0, 1.0)}
     samples = {
-        name: SampleEncoder(
-            pipeline, Clips(), TaskConfig(start_share=start, ends_share=ends, image_share=1.0), seed=0
-        ).encode([0], 8)
+        name: encode(pipeline, start_share=start, ends_share=ends, image_share=1.0)
         for name, (start, ends) in always.items()
     }
     assert not samples["text"].given["inpaint_latents"].any()
@@ -110,9 +153,7 @@ def test_samples_keep_the_ends_that_their_task_gives(load_model):
 def test_every_caption_is_encoded_once(load_model):
     pipeline = load_model()
     seen = []
-    encode = pipeline.encode_prompt
-    pipeline.encode_prompt = lambda caption: seen.append(caption) or encode(caption)
-    captions = CaptionEncoder(pipeline)
+    captions = CaptionEncoder(lambda caption: seen.append(caption) or pipeline.encode_prompt(caption))
     states = captions.encode(["one", "two", "one"])
     captions.encode(["two"])
     assert seen == ["one", "two"]

@@ -29,6 +29,9 @@ RECIPES = Path(__file__).parent / "recipes"
 COARSE = ("clip_projection.linear_2.weight",)
 """Tensors of V3 that 8 bits are enough for: its released shape is large for a demo."""
 
+TRAINED_PARTS = {"vae": "vae", "dit": "transformer"}
+"""Folder of a part in what its trainer writes."""
+
 LATENT_CLIPS = 256
 """Clips that the deviation of the latents is measured on."""
 
@@ -69,13 +72,19 @@ def train_demo(
 
 
 def _train(commands: Plugins, trainer: str, recipe: str, out: Path, *, weights: Path | None = None) -> Path:
-    """Run a trainer with a recipe, unless it is done; the folder of the trained weights."""
+    """Run a trainer with a recipe, unless it is done; the folder of what was trained."""
     trained = out / "weights"
     if not trained.exists():
-        settings = [] if weights is None else [f"weights={weights}"]
         train = commands.command("train", trainer).load()
-        train(config=RECIPES / f"{recipe}.yaml", out=out, resume=(out / "train.json").exists(), setting=settings)
-    return trained
+        train(
+            config=RECIPES / f"{recipe}.yaml",
+            out=out,
+            weights=weights,
+            resume=(out / "train.json").exists(),
+            plan=False,
+            launch_words=None,
+        )
+    return trained / TRAINED_PARTS.get(trainer, "")
 
 
 def write_start(folder: Path, version: DemoVersion, vae: Path) -> None:
@@ -131,7 +140,7 @@ def pack(version: DemoVersion, start: Path, transformer: Path, weights: Path) ->
         _forget_path(file)
     if version.motion_file:
         _split_off_motion_module(temporary)
-    settings = {"defaults": version.defaults, "trained": version.trained}
+    settings = {"defaults": version.defaults, "trained": version.trained, "training": version.training}
     (temporary / "easyanimate.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
     shutil.rmtree(weights, ignore_errors=True)
     temporary.rename(weights)

@@ -9,6 +9,7 @@ from easyanimate_dit.sampler import SAMPLERS
 
 from easyanimate_v1.check import check_weights, find_files
 from easyanimate_v1.config import EASYANIMATE_V1_512X512, SHAPES, TRAINED_512
+from easyanimate_v1.training import TRAINING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,6 +45,7 @@ def ea_models() -> Iterable[ModelSpec]:
         check_weights=check_weights,
         components=_load_components,
         find_files=find_files,
+        training=TRAINING,
     )
 
 

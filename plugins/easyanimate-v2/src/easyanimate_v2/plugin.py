@@ -16,6 +16,7 @@ from easyanimate_v2.config import (
     TRAINED_512,
     TRAINED_768,
 )
+from easyanimate_v2.training import TRAINING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -56,6 +57,7 @@ def ea_models() -> Iterable[ModelSpec]:
         check_weights=check_weights,
         components=_load_components,
         find_files=check_transformer_file,
+        training=TRAINING,
     )
 
 

@@ -18,6 +18,7 @@ from easyanimate_v3.config import (
     TRAINED_768,
     TRAINED_960,
 )
+from easyanimate_v3.training import TRAINING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -59,6 +60,7 @@ def ea_models() -> Iterable[ModelSpec]:
         check_weights=check_weights,
         components=_load_components,
         find_files=check_transformer_file,
+        training=TRAINING,
     )
 
 

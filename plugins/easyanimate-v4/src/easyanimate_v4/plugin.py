@@ -10,6 +10,7 @@ from easyanimate_dit.sampler import SAMPLERS
 
 from easyanimate_v4.check import check_weights
 from easyanimate_v4.config import SHAPES, TRAINED
+from easyanimate_v4.training import TRAINING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,6 +46,7 @@ def ea_models() -> Iterable[ModelSpec]:
         check_weights=check_weights,
         components=_load_components,
         find_files=check_transformer_file,
+        training=TRAINING,
     )
 
 
