@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from easyanimate_core import MediaError, RequestError
+from easyanimate_core.batch import BatchRule
 from easyanimate_data.preparation.table import read_table, write_table
 
 TABLE = "clips.parquet"
@@ -103,9 +104,10 @@ def test_what_is_exported_can_be_trained_on(dataset):
 
     (spec,) = [spec for spec in ea_datasets() if spec.key == "json"]
     path = dataset / "json_of_internal_datasets.json"
-    clips = spec.load(dataset, num_frames=8, height=32, width=48)
-    assert len(clips) == len(json.loads(path.read_text(encoding="utf-8")))
-    assert clips[0]["frames"].shape == (8, 32, 48, 3)
+    clips = spec.load(dataset, strict=True)
+    assert len(clips.entries) == len(json.loads(path.read_text(encoding="utf-8")))
+    batches = clips.batched(BatchRule(video_size=32, num_frames=8, chunk_frames=8, buckets=False), seed=0)
+    assert batches.load(batches.plan(0)[0], [0])["frames"].shape == (1, 8, 32, 32, 3)
 
 
 def test_the_report_tells_of_every_reason(run_ea, dataset):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from easyanimate_core.registry import load_plugins
@@ -13,8 +15,6 @@ from easyanimate_train.task import Validation
 from easyanimate_dit.request_pipeline import RequestPipeline
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from easyanimate_core.spec import Defaults
 
     from easyanimate_dit.pipeline import EasyAnimatePipeline
@@ -25,27 +25,18 @@ def make_clips(
     pipeline: EasyAnimatePipeline, validation: ValidationConfig, defaults: Defaults, folder: Path
 ) -> Validation:
     """A clip for each of the prompts, as `ea run` would make it with these defaults, written to a folder."""
-    run = RequestPipeline(pipeline)
+    scheduler, run = pipeline.scheduler, RequestPipeline(pipeline)
     folder.mkdir(parents=True, exist_ok=True)
     videos = {}
     for number, prompt in enumerate(validation.prompts):
-        request = VideoRequest(
-            prompt=prompt,
-            num_frames=defaults.num_frames,
-            height=defaults.height,
-            width=defaults.width,
-            fps=defaults.fps,
-            num_inference_steps=defaults.num_inference_steps,
-            guidance_scale=defaults.guidance_scale,
-            sampler=defaults.sampler,
-            seed=validation.seed,
-        )
+        request = VideoRequest(prompt=prompt, seed=validation.seed, **asdict(defaults))
         video = run(request)
         videos[prompt] = video.frames
         if len(video.frames) == 1:
             write_image(folder / f"{number}.png", video.frames[0])
         else:
             write_video(folder / f"{number}.mp4", video)
+    pipeline.scheduler = scheduler  # a run leaves its sampler there
     return Validation(videos=videos, fps=defaults.fps)
 
 
@@ -54,8 +45,6 @@ def find_defaults(config: DitTrainingConfig) -> Defaults:
     plugins = load_plugins()
     spec = plugins.model(config.model)
     source = plugins.weights(config.model).get(config.weights)
-    from pathlib import Path
-
     defaults = (source and source.defaults) or spec.defaults
     folder = (source and source.path) or Path(config.weights)
     return read_defaults(folder, defaults) if folder.is_dir() else defaults
