@@ -1,5 +1,6 @@
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from easyanimate_core import RequestError
@@ -86,3 +87,23 @@ def test_a_file_that_is_no_configuration(path, content):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(RequestError, match="cannot be read"):
         read_config(Training, tmp_path / "none.yaml")
+
+
+def test_a_missing_setting_is_named():
+    @dataclass(frozen=True, kw_only=True)
+    class Needs:
+        out: Path
+        size: int = 3
+
+    with pytest.raises(RequestError) as caught:
+        read_config(Needs)
+    assert caught.value.expected == "values for out"
+
+
+def test_no_is_a_word_where_it_is_a_choice(tmp_path):
+    @dataclass(frozen=True)
+    class Chooses:
+        precision: Literal["no", "bf16"] = "bf16"
+
+    (tmp_path / "c.yaml").write_text("precision: no\n")
+    assert read_config(Chooses, tmp_path / "c.yaml").precision == "no"

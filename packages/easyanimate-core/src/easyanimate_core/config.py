@@ -84,10 +84,14 @@ def _build(kind: type[Config], values: Mapping[str, Any], *, prefix: str) -> Con
                 fix=near_misses(name, known),
             )
     parts = {name: _convert(value, hints[name], prefix + name) for name, value in values.items()}
-    try:
-        return kind(**parts)
-    except TypeError as error:
-        raise RequestError(f"The configuration is incomplete: {error}", expected=", ".join(known)) from error
+    missing = [
+        prefix + item.name
+        for item in dataclasses.fields(kind)  # pyright: ignore[reportArgumentType]
+        if item.name not in parts and item.default is item.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise RequestError("A setting is missing.", received="nothing", expected=f"values for {', '.join(missing)}")
+    return kind(**parts)
 
 
 def _convert(value: Any, hint: Any, name: str) -> Any:
