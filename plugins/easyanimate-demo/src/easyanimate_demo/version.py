@@ -117,7 +117,28 @@ class DemoVersion:
             "max_steps": 1000,
         }
         lora: dict[str, Any] = {"optimizer.learning_rate": 2e-3, "lora.rank": 8, "lora.alpha": 8.0, "max_steps": 600}
-        return {"dit": common | whole, "lora": common | lora}
+        vae: dict[str, Any] = {
+            "loss.l1": 0.75,
+            "loss.mse": 4.0,
+            "loss.colour": 1.0,
+            "loss.kl": 2e-4,
+            "loss.perceptual": 0.0,
+            "loss.adversarial": 0.0,
+            "ema_decay": 0.0,
+            "max_steps": 1000,
+            "checkpoint_every": 250,
+            "optimizer.learning_rate": 1e-3,
+            "optimizer.schedule": "flat",
+            "optimizer.warmup_steps": 50,
+            "optimizer.betas": [0.9, 0.99],
+            "optimizer.weight_decay": 0.01,
+            "data.batch_size": 4,
+            "data.video_size": 64,
+            "data.image_size": 64,
+            "data.num_frames": self.num_frames,
+            "data.workers": 0,
+        }
+        return {"dit": common | whole, "lora": common | lora, "vae": vae}
 
     @property
     def trained(self) -> dict[str, int]:
