@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 from easyanimate_core import LoadOptions, RequestError
+from easyanimate_core.registry import load_plugins
 from easyanimate_dit import HunyuanTransformer3DModel
 from easyanimate_dit.training.config import DitTrainingConfig, TaskConfig
 from easyanimate_dit.training.loss import compute_loss, draw_timesteps, make_target
@@ -189,3 +190,15 @@ def test_loss_ignores_the_variance_channels_and_weighs_motion():
     prediction[0, 0, :, 0, 0] = torch.tensor([0.0, 1.0, 0.0])
     assert float(compute_loss(prediction, target)) == pytest.approx(1 / 3)
     assert float(compute_loss(prediction, target, motion_sub_loss=0.25)) == pytest.approx(0.75 / 3 + 0.25 * 1.0)
+
+
+def test_a_plan_writes_nothing(checkpoint, tmp_path, capsys):
+    plan = load_plugins().command("train", "dit").load()
+    settings = {"data__kind": "shapes", "data__options": "{count: 4, num_frames: 8, height: 32, width: 32}"}
+    settings |= {"data__batches": "[[2, 8]]", "data__passes": "1", "mixed_precision": "no", "data__workers": "0"}
+    plan(config=None, plan=True, resume=False, launch_words=None, model="v4", weights=str(checkpoint), cache=True,
+         out=str(tmp_path / "out"), **settings)  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "weights of transformer" in printed
+    assert "2 clips of 8 frames, 32x32" in printed
+    assert not (tmp_path / "out").exists()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from easyanimate_core.machine import format_bytes
@@ -24,8 +25,17 @@ if TYPE_CHECKING:
     from easyanimate_train.config import RunConfig
     from easyanimate_train.task import TrainingTask
 
+Config = TypeVar("Config", bound="RunConfig")
+
 STEPS = 3
 """Steps that are measured, after one that is not."""
+
+
+@contextmanager
+def on_trial(config: Config) -> Iterator[Config]:
+    """The settings with an output folder that goes away, for what a task writes beside the run, such as a cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield dataclasses.replace(config, out=Path(folder) / "trial")
 
 
 def print_plan(task: TrainingTask, config: RunConfig, dataset: BatchedDataset) -> None:

@@ -10,7 +10,7 @@ from easyanimate_core.spec import LoadOptions
 from easyanimate_core.weights import read_training, resolve_weights
 from easyanimate_train.command import SettingsReader
 from easyanimate_train.launch import EXTRA_OPTIONS, launch
-from easyanimate_train.plan import print_plan
+from easyanimate_train.plan import on_trial, print_plan
 from easyanimate_train.progress import showing_progress
 
 from easyanimate_dit.training.config import DitTrainingConfig, LoraTrainingConfig
@@ -70,7 +70,8 @@ def _make_command(kind: type[DitTrainingConfig], name: str, summary: str) -> Cal
         with showing_progress() as report:
             dataset = open_dataset(settings, pipeline)
             if plan:
-                print_plan(prepare_task(settings, pipeline, dataset), settings, dataset)
+                with on_trial(settings) as trial:
+                    print_plan(prepare_task(trial, pipeline, dataset), trial, dataset)
                 return
             trained = train_dit(settings, pipeline, dataset, resume=resume, on_progress=report)
         print(trained)  # noqa: T201 (the result, for scripts)
