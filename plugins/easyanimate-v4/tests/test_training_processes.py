@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 pytestmark = pytest.mark.slow  # every process imports torch and diffusers anew
 
 STEPS = 12
+TWO = "ddp --num_processes 2"
 
 FSDP_ON_CPU = """
 from accelerate.state import PartialState
@@ -31,18 +32,24 @@ run_trainer({"dit": train_transformer})
 """
 
 
-@pytest.fixture
-def command(tmp_path, checkpoint):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the runs are."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def command(folder, checkpoint):
     """The words of a run of a few seconds."""
 
-    def make(name, *more, batches="[[4, 8], [4, 1]]"):
+    def make(name, *more):
         settings = {
             "model": "v4",
             "weights": checkpoint,
-            "out": tmp_path / name,
+            "out": folder / name,
             "data.kind": "shapes",
             "data.options": "{count: 9, num_frames: 8, height: 32, width: 32}",
-            "data.batches": batches,
+            "data.batches": "[[4, 8], [3, 1]]",
             "max-steps": STEPS,
             "checkpoint-every": 3,
             "log-every": 1,
@@ -102,43 +109,56 @@ def kill_at(process, log, step):
     return False
 
 
-@pytest.mark.parametrize(("launch", "num_kills"), [(None, 3), ("ddp --num_processes 2", 2)], ids=["one", "two"])
-def test_a_killed_run_goes_on_bit_for_bit(command, tmp_path, launch, num_kills):
-    finish(start(command("whole"), launch))
-    whole = read_losses(tmp_path / "whole")
-    log, killed = tmp_path / "killed" / "loss.jsonl", 0
+@pytest.fixture(scope="module")
+def whole(command, folder):
+    """Losses and weights of undisturbed runs, each made once: by one process, or by how they were launched."""
+    made = {}
+
+    def run(launch=None):
+        if launch not in made:
+            name = f"whole{len(made)}"
+            finish(start(command(name), launch))
+            made[launch] = read_losses(folder / name), read_weights(folder / name)
+        return made[launch]
+
+    return run
+
+
+def read_weights(run):
+    return load_file(run / "weights" / "transformer" / "diffusion_pytorch_model.safetensors")
+
+
+@pytest.mark.parametrize(("launch", "num_kills"), [(None, 2), (TWO, 1)], ids=["one", "two"])
+def test_a_killed_run_goes_on_bit_for_bit(command, folder, whole, launch, num_kills):
+    losses, weights = whole(launch)
+    run, killed = folder / f"killed{num_kills}", 0
     steps = sorted(random.Random(time.time_ns()).sample(range(1, STEPS), num_kills))  # noqa: S311 (any steps will do)
     for step in steps:
-        words = command("killed", *(["--resume"] if log.parent.exists() else []))
-        killed += kill_at(start(words, launch), log, step)
+        words = command(run.name, *(["--resume"] if run.exists() else []))
+        killed += kill_at(start(words, launch), run / "loss.jsonl", step)
     assert killed, steps
-    finish(start(command("killed", "--resume"), launch))
-    assert read_losses(tmp_path / "killed") == whole, steps
-    weights = [tmp_path / name / "weights" / "transformer" for name in ("whole", "killed")]
-    states = [load_file(folder / "diffusion_pytorch_model.safetensors") for folder in weights]
-    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items()), steps
+    finish(start(command(run.name, "--resume"), launch))
+    assert read_losses(run) == losses, steps
+    assert all(torch.equal(value, weights[name]) for name, value in read_weights(run).items()), steps
 
 
-def test_two_processes_are_one(command, tmp_path):
-    finish(start(command("one", batches="[[4, 8], [3, 1]]")))
-    finish(start(command("two", batches="[[4, 8], [3, 1]]"), "ddp --num_processes 2"))
-    assert read_losses(tmp_path / "two") == pytest.approx(read_losses(tmp_path / "one"), abs=1e-5)
+def test_two_processes_are_one(whole):
+    assert whole(TWO)[0] == pytest.approx(whole()[0], abs=1e-5)
 
 
 @pytest.mark.parametrize("engine", ["fsdp2", "zero2", "zero3"])
-def test_engines_that_split_weights_give_the_same(command, tmp_path, engine):
+def test_engines_that_split_weights_give_the_same(command, folder, whole, engine):
     if engine.startswith("zero") and find_spec("deepspeed") is None:
         pytest.skip("needs deepspeed, which is built where it is installed")
     script = None
     if engine == "fsdp2":
-        script = tmp_path / "fsdp.py"
+        script = folder / "fsdp.py"
         script.write_text(FSDP_ON_CPU)
-    finish(start(command("one")))
-    short = command("split", "--max-steps", str(STEPS // 2))
-    finish(start(short, f"{engine} --num_processes 2", script))
-    finish(start(command("split", "--resume"), f"{engine} --num_processes 2", script))
-    split, one = read_losses(tmp_path / "split"), read_losses(tmp_path / "one")
+    launch = f"{engine} --num_processes 2"
+    finish(start(command(engine, "--max-steps", str(STEPS // 2)), launch, script))
+    finish(start(command(engine, "--resume"), launch, script))
+    split, one = read_losses(folder / engine), whole()[0]
     assert split[:2] == pytest.approx(one[:2], abs=1e-4)
     # DeepSpeed sums in another order, which this small model, far from its minimum, soon shows.
     assert split == pytest.approx(one, abs=1e-4 if engine == "fsdp2" else 0.1)
-    HunyuanTransformer3DModel.from_pretrained(tmp_path / "split" / "weights" / "transformer")
+    HunyuanTransformer3DModel.from_pretrained(folder / engine / "weights" / "transformer")
