@@ -34,6 +34,73 @@ _PIXART: dict[str, Any] = {
 }
 
 
+_DENOISING: dict[str, Any] = {
+    "mixed_precision": "no",
+    "gradient_checkpointing": False,
+    "low_vram": False,
+    "cache": True,
+    "loss": "mse",
+    "timesteps": "uniform",
+    "motion_sub_loss": 0.0,
+    "log_every": 10,
+    "checkpoint_every": 100,
+    "optimizer.schedule": "flat",
+    "optimizer.warmup_steps": 50,
+    "optimizer.flat_share": 0.4,
+    "optimizer.betas": [0.9, 0.99],
+    "optimizer.epsilon": 1e-8,
+    "optimizer.weight_decay": 0.0,
+    "optimizer.max_grad_norm": 1.0,
+    "data.batch_size": 8,
+    "data.video_size": 64,
+    "data.image_size": 64,
+    "data.stride": 1,
+    "data.random_size": False,
+    "data.random_frames": False,
+    "data.token_size": None,
+    "data.mask_rule": None,
+    "data.empty_text_share": 0.1,
+    "data.passes": 1,
+    "data.workers": 0,
+}
+"""Settings of training that suit weights this small, of transformer and LoRA."""
+
+_DIT: dict[str, Any] = _DENOISING | {
+    "optimizer.learning_rate": 3e-4,
+    "optimizer.abnormal_after": 0,
+    "trainable": [],
+    "max_steps": 1000,
+}
+
+_LORA: dict[str, Any] = _DENOISING | {
+    "optimizer.learning_rate": 2e-3,
+    "lora.rank": 8,
+    "lora.alpha": 8.0,
+    "max_steps": 600,
+}
+
+_VAE: dict[str, Any] = {
+    "loss.l1": 0.75,
+    "loss.mse": 4.0,
+    "loss.colour": 1.0,
+    "loss.kl": 2e-4,
+    "loss.perceptual": 0.0,
+    "loss.adversarial": 0.0,
+    "ema_decay": 0.0,
+    "max_steps": 1000,
+    "checkpoint_every": 250,
+    "optimizer.learning_rate": 1e-3,
+    "optimizer.schedule": "flat",
+    "optimizer.warmup_steps": 50,
+    "optimizer.betas": [0.9, 0.99],
+    "optimizer.weight_decay": 0.01,
+    "data.batch_size": 4,
+    "data.video_size": 64,
+    "data.image_size": 64,
+    "data.workers": 0,
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class DemoVersion:
     """How the weights of a version are made.
@@ -80,65 +147,8 @@ class DemoVersion:
     @property
     def training(self) -> dict[str, dict[str, Any]]:
         """Settings of training that are usual for weights this small, in place of the original's."""
-        common: dict[str, Any] = {
-            "mixed_precision": "no",
-            "gradient_checkpointing": False,
-            "low_vram": False,
-            "cache": True,
-            "loss": "mse",
-            "timesteps": "uniform",
-            "motion_sub_loss": 0.0,
-            "log_every": 10,
-            "checkpoint_every": 100,
-            "optimizer.schedule": "flat",
-            "optimizer.warmup_steps": 50,
-            "optimizer.flat_share": 0.4,
-            "optimizer.betas": [0.9, 0.99],
-            "optimizer.epsilon": 1e-8,
-            "optimizer.weight_decay": 0.0,
-            "optimizer.max_grad_norm": 1.0,
-            "data.batch_size": 8,
-            "data.video_size": 64,
-            "data.image_size": 64,
-            "data.num_frames": self.num_frames,
-            "data.stride": 1,
-            "data.random_size": False,
-            "data.random_frames": False,
-            "data.token_size": None,
-            "data.mask_rule": None,
-            "data.empty_text_share": 0.1,
-            "data.passes": 1,
-            "data.workers": 0,
-        }
-        whole: dict[str, Any] = {
-            "optimizer.learning_rate": 3e-4,
-            "optimizer.abnormal_after": 0,
-            "trainable": [],
-            "max_steps": 1000,
-        }
-        lora: dict[str, Any] = {"optimizer.learning_rate": 2e-3, "lora.rank": 8, "lora.alpha": 8.0, "max_steps": 600}
-        vae: dict[str, Any] = {
-            "loss.l1": 0.75,
-            "loss.mse": 4.0,
-            "loss.colour": 1.0,
-            "loss.kl": 2e-4,
-            "loss.perceptual": 0.0,
-            "loss.adversarial": 0.0,
-            "ema_decay": 0.0,
-            "max_steps": 1000,
-            "checkpoint_every": 250,
-            "optimizer.learning_rate": 1e-3,
-            "optimizer.schedule": "flat",
-            "optimizer.warmup_steps": 50,
-            "optimizer.betas": [0.9, 0.99],
-            "optimizer.weight_decay": 0.01,
-            "data.batch_size": 4,
-            "data.video_size": 64,
-            "data.image_size": 64,
-            "data.num_frames": self.num_frames,
-            "data.workers": 0,
-        }
-        return {"dit": common | whole, "lora": common | lora, "vae": vae}
+        frames = {"data.num_frames": self.num_frames}
+        return {"dit": _DIT | frames, "lora": _LORA | frames, "vae": _VAE | frames}
 
     @property
     def trained(self) -> dict[str, int]:
