@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from easyanimate_dit import HunyuanTransformer3DModel, Transformer3DModel
-from easyanimate_dit.lora import merge_lora
-from easyanimate_dit.lora_file import parse_lora
+from easyanimate_dit.lora.apply import merge_lora
+from easyanimate_dit.lora.file import parse_lora
 from golden_case import Comparison, GoldenCase, compare, strip
 from transformers import BertConfig, BertModel, T5Config, T5EncoderModel
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from easyanimate_dit import HunyuanTransformer3DModel, Transformer3DModel
-from easyanimate_dit.loading import replace_weights
-from easyanimate_dit.motion_module_file import load_motion_transformer
+from easyanimate_dit.loading.component import replace_weights
+from easyanimate_dit.pixart.motion_module_file import load_motion_transformer
 from easyanimate_vae import AutoencoderKLMagvit
 from golden_case import Comparison, GoldenCase, compare, strip
 from safetensors.torch import save_file

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers import DDIMScheduler
-from easyanimate_dit.conditioning import MetaSize
 from easyanimate_dit.hunyuan import HunyuanTransformer3DModel
-from easyanimate_dit.noise import NoiseUse
-from easyanimate_dit.sampler import make_scheduler
+from easyanimate_dit.sampling.conditioning import MetaSize
+from easyanimate_dit.sampling.noise import NoiseUse
+from easyanimate_dit.sampling.sampler import make_scheduler
 from easyanimate_v4.build import build_pipeline
 from easyanimate_vae import AutoencoderKLMagvit
 from golden_case import Comparison, GoldenCase, compare, strip
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from easyanimate_dit.pipeline import EasyAnimatePipeline, StepCallback
+    from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline, StepCallback
     from torch import Tensor
 
 _INPUTS, _STEPS = 1e-4, 1e-3

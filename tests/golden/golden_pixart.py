@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from easyanimate_core.shapes import PixelShape
 from easyanimate_dit import Transformer3DModel
-from easyanimate_dit.inpaint import BlendInpainter, CodedMaskInpainter, prepare_clip
-from easyanimate_dit.noise import NoiseUse
-from easyanimate_dit.pixart_pipeline import SCHEDULER, build_pixart_pipeline
-from easyanimate_dit.sampler import make_scheduler
+from easyanimate_dit.pixart.pipeline import SCHEDULER, build_pixart_pipeline
+from easyanimate_dit.sampling.inpaint import BlendInpainter, CodedMaskInpainter, prepare_clip
+from easyanimate_dit.sampling.noise import NoiseUse
+from easyanimate_dit.sampling.sampler import make_scheduler
 from easyanimate_v1.config import SHAPES as V1_SHAPES
 from easyanimate_v2.config import SHAPES as V2_SHAPES
 from easyanimate_v3.config import SHAPES as V3_SHAPES
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from easyanimate_core import ShapeRule
-    from easyanimate_dit.pipeline import EasyAnimatePipeline
+    from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
     from torch import Tensor
 
 _INPUTS, _STEPS = 1e-4, 1e-3

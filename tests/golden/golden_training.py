@@ -9,9 +9,9 @@ import torch
 from diffusers import DDPMScheduler
 from easyanimate_core.shapes import ShapeRule
 from easyanimate_dit import HunyuanTransformer3DModel, Transformer3DModel
-from easyanimate_dit.inpaint import ChannelInpainter, GivenClip
-from easyanimate_dit.latent import LatentCodec
-from easyanimate_dit.noise import NoiseUse
+from easyanimate_dit.sampling.inpaint import ChannelInpainter, GivenClip
+from easyanimate_dit.sampling.latent import LatentCodec
+from easyanimate_dit.sampling.noise import NoiseUse
 from easyanimate_dit.training.loss import compute_loss, draw_timesteps, make_target
 from easyanimate_dit.training.variational import NoiseSchedule
 from easyanimate_vae import AutoencoderKLMagvit

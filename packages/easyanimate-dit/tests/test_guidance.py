@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from easyanimate_dit.guidance import Guidance
+from easyanimate_dit.sampling.guidance import Guidance
 
 
 def noise(seed, size=(2, 4, 2, 4, 4)):

@@ -10,7 +10,7 @@ from diffusers import FirstBlockCacheConfig
 from diffusers.models import attention_backend
 from easyanimate_core.errors import EasyAnimateError
 from easyanimate_dit import HunyuanTransformer3DModel, attention
-from easyanimate_dit.lora import list_targets
+from easyanimate_dit.lora.apply import list_targets
 from peft import LoraConfig
 
 CASE = "transformer_inp_video"

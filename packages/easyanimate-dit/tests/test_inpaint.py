@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from easyanimate_core import PixelShape, RequestError
-from easyanimate_dit.inpaint import BlendInpainter, ChannelInpainter, GivenClip, SourceLatents, prepare_clip
+from easyanimate_dit.sampling.inpaint import BlendInpainter, ChannelInpainter, GivenClip, SourceLatents, prepare_clip
 
 PIXELS = PixelShape(8, 16, 32)
 

@@ -3,7 +3,7 @@
 import itertools
 
 import numpy as np
-from easyanimate_dit.long_video import join_segments, plan_segments
+from easyanimate_dit.sampling.long_video import join_segments, plan_segments
 from hypothesis import given
 from hypothesis import strategies as st
 

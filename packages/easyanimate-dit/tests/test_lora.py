@@ -8,10 +8,10 @@ import pytest
 import torch
 from easyanimate_core.errors import WeightsError
 from easyanimate_dit import HunyuanTransformer3DModel
-from easyanimate_dit.lora import attach_lora, list_targets, merge_lora
-from easyanimate_dit.lora_convert import convert_lora
-from easyanimate_dit.lora_file import PEFT_METADATA, name_original, name_peft, parse_lora, read_lora, save_lora
-from easyanimate_dit.lora_pipeline import EasyAnimateLoraMixin
+from easyanimate_dit.lora.apply import attach_lora, list_targets, merge_lora
+from easyanimate_dit.lora.convert import convert_lora
+from easyanimate_dit.lora.file import PEFT_METADATA, name_original, name_peft, parse_lora, read_lora, save_lora
+from easyanimate_dit.lora.pipeline import EasyAnimateLoraMixin
 from peft import get_peft_model_state_dict
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file

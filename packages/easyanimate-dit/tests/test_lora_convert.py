@@ -11,10 +11,10 @@ import typer
 from easyanimate_core.errors import EasyAnimateError, WeightsError
 from easyanimate_core.registry import load_plugins
 from easyanimate_dit import HunyuanTransformer3DModel
-from easyanimate_dit.lora import attach_lora, list_targets, merge_lora
-from easyanimate_dit.lora_command import convert
-from easyanimate_dit.lora_convert import convert_lora, convert_tensors, find_path
-from easyanimate_dit.lora_file import name_original, read_lora, read_lora_tensors
+from easyanimate_dit.lora.apply import attach_lora, list_targets, merge_lora
+from easyanimate_dit.lora.command import convert
+from easyanimate_dit.lora.convert import convert_lora, convert_tensors, find_path
+from easyanimate_dit.lora.file import name_original, read_lora, read_lora_tensors
 from peft import LoraConfig, get_peft_model
 from safetensors import safe_open
 from safetensors.torch import save_file

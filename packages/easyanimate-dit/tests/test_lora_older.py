@@ -9,9 +9,9 @@ import torch
 from easyanimate_core import LoraFile
 from easyanimate_core.errors import WeightsError
 from easyanimate_dit import HunyuanTransformer3DModel, Transformer3DModel
-from easyanimate_dit.lora import attach_lora, list_targets, merge_lora, merge_loras, tell_versions
-from easyanimate_dit.lora_convert import convert_tensors
-from easyanimate_dit.lora_file import name_original, parse_lora
+from easyanimate_dit.lora.apply import attach_lora, list_targets, merge_lora, merge_loras, tell_versions
+from easyanimate_dit.lora.convert import convert_tensors
+from easyanimate_dit.lora.file import name_original, parse_lora
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel, T5Config, T5EncoderModel
 

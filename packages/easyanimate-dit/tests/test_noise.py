@@ -1,7 +1,7 @@
 """One source of noise: the same numbers for a seed, whatever device, dtype and batch."""
 
 import torch
-from easyanimate_dit.noise import NoiseUse, SeededNoise
+from easyanimate_dit.sampling.noise import NoiseUse, SeededNoise
 
 
 def draw(noise, shape, dtype=torch.float32):

@@ -9,8 +9,9 @@ from accelerate import infer_auto_device_map
 from diffusers import FirstBlockCacheConfig
 from diffusers.models import attention_backend
 from easyanimate_core.errors import EasyAnimateError
-from easyanimate_dit import Transformer3DModel, pixart_attention
-from easyanimate_dit.lora import list_targets
+from easyanimate_dit import Transformer3DModel
+from easyanimate_dit.lora.apply import list_targets
+from easyanimate_dit.pixart import attention as pixart_attention
 from peft import LoraConfig
 from torch.utils._python_dispatch import TorchDispatchMode
 

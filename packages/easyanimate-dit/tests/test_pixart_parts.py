@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from easyanimate_core import PixelShape, ShapeRule
-from easyanimate_dit.caption_cleaning import clean_caption
-from easyanimate_dit.conditioning import ClipEmbedConditioner, MetaSize, PixArtSizeConditioner
-from easyanimate_dit.inpaint import CodedMaskInpainter, GivenClip
-from easyanimate_dit.latent import LatentCodec
-from easyanimate_dit.noise import SeededNoise
+from easyanimate_dit.pixart.caption_cleaning import clean_caption
+from easyanimate_dit.sampling.conditioning import ClipEmbedConditioner, MetaSize, PixArtSizeConditioner
+from easyanimate_dit.sampling.inpaint import CodedMaskInpainter, GivenClip
+from easyanimate_dit.sampling.latent import LatentCodec
+from easyanimate_dit.sampling.noise import SeededNoise
 from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 CAPTIONS = json.loads((Path(__file__).parent / "golden" / "caption_cleaning.json").read_text(encoding="utf-8"))

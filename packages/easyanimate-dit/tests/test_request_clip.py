@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from easyanimate_core import PixelShape, RequestError, Video, VideoRequest
-from easyanimate_dit.request_clip import clip_from_images, clip_from_video
+from easyanimate_dit.sampling.request_clip import clip_from_images, clip_from_video
 
 PIXELS = PixelShape(8, 32, 48)
 

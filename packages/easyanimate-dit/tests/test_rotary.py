@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from easyanimate_dit.rotary import make_rotary_table, rotate
+from easyanimate_dit.hunyuan.rotary import make_rotary_table, rotate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

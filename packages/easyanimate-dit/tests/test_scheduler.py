@@ -3,9 +3,9 @@
 import pytest
 import torch
 from easyanimate_core import RequestError, SchedulerSpec
-from easyanimate_dit.noise import SeededNoise
-from easyanimate_dit.sampler import SAMPLERS, allow_tensors_as_arrays, make_scheduler
-from easyanimate_dit.scheduler import set_timesteps, take_step
+from easyanimate_dit.sampling.noise import SeededNoise
+from easyanimate_dit.sampling.sampler import SAMPLERS, allow_tensors_as_arrays, make_scheduler
+from easyanimate_dit.sampling.scheduler import set_timesteps, take_step
 
 CONFIG = {
     "_class_name": "DDPMScheduler",

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import torch
-from easyanimate_dit.text import TextBranch, TextConditioner
+from easyanimate_dit.sampling.text import TextBranch, TextConditioner
 from transformers import BatchEncoding
 
 

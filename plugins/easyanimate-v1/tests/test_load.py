@@ -9,7 +9,7 @@ import torch
 from easyanimate_core import LoadOptions, WeightsError
 from easyanimate_core.testing import PluginContract
 from easyanimate_dit import Transformer3DModel
-from easyanimate_dit.motion_module_file import load_motion_transformer
+from easyanimate_dit.pixart.motion_module_file import load_motion_transformer
 from easyanimate_v1.build import load_components
 from easyanimate_v1.check import check_weights, find_files
 from easyanimate_v1.config import EASYANIMATE_V1_TRANSFORMER

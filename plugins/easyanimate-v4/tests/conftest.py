@@ -21,7 +21,7 @@ from transformers import (
 )
 
 # The shape annotations of the pipeline are checked while these tests run.
-with install_import_hook(["easyanimate_dit.latent", "easyanimate_dit.guidance"], "beartype.beartype"):
+with install_import_hook(["easyanimate_dit.sampling.latent", "easyanimate_dit.sampling.guidance"], "beartype.beartype"):
     from easyanimate_dit import HunyuanTransformer3DModel
     from easyanimate_v4.build import load
     from easyanimate_vae import AutoencoderKLMagvit

@@ -8,7 +8,7 @@ import psutil
 import pytest
 import torch
 from easyanimate_core import LoadOptions, RequestError, SchedulerSpec, Video
-from easyanimate_dit.placement import offload_layers
+from easyanimate_dit.loading.placement import offload_layers
 from easyanimate_v4.build import load
 
 
@@ -122,8 +122,8 @@ def test_an_exception_in_progress_stops_the_run(pipeline, make_request):
 
 def test_samplers_of_plugins_can_be_chosen(pipeline, make_request, monkeypatch):
     from diffusers import HeunDiscreteScheduler
-    from easyanimate_dit import request_pipeline
-    from easyanimate_dit.sampler import allow_tensors_as_arrays
+    from easyanimate_dit.sampling import request_pipeline
+    from easyanimate_dit.sampling.sampler import allow_tensors_as_arrays
 
     def create(config):
         with allow_tensors_as_arrays():

@@ -11,9 +11,9 @@ from easyanimate_core import LoadOptions, LoraFile
 from easyanimate_core.config import read_config
 from easyanimate_core.errors import RequestError
 from easyanimate_core.registry import load_plugins
-from easyanimate_dit.lora import list_targets
-from easyanimate_dit.lora_convert import convert_lora
-from easyanimate_dit.lora_file import name_original, read_lora
+from easyanimate_dit.lora.apply import list_targets
+from easyanimate_dit.lora.convert import convert_lora
+from easyanimate_dit.lora.file import name_original, read_lora
 from easyanimate_dit.training.config import DitTrainingConfig, LcmConfig, LoraConfig, LoraTrainingConfig
 from easyanimate_dit.training.run import prepare_task, train_dit
 from easyanimate_train.config import DataConfig, OptimizerConfig

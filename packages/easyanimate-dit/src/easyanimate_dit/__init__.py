@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from easyanimate_dit.hunyuan import HunyuanCondition, HunyuanTransformer3DModel
+    from easyanimate_dit.hunyuan.rotary import make_rotary_table
     from easyanimate_dit.pixart import PixArtCondition, Transformer3DModel
-    from easyanimate_dit.rotary import make_rotary_table
 
 _EXPORTS = {
     "HunyuanCondition": "easyanimate_dit.hunyuan",
     "HunyuanTransformer3DModel": "easyanimate_dit.hunyuan",
     "PixArtCondition": "easyanimate_dit.pixart",
     "Transformer3DModel": "easyanimate_dit.pixart",
-    "make_rotary_table": "easyanimate_dit.rotary",
+    "make_rotary_table": "easyanimate_dit.hunyuan.rotary",
 }
 
 __all__ = [

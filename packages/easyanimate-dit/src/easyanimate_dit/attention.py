@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from easyanimate_dit.diffusers_private import AttentionModuleMixin, dispatch_attention_fn
+from easyanimate_dit.hunyuan.rotary import RotaryTable, rotate
 from easyanimate_dit.normalization import LayerNorm
-from easyanimate_dit.rotary import RotaryTable, rotate
 
 
 class HunyuanAttnProcessor:

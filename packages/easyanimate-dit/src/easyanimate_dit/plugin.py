@@ -24,7 +24,7 @@ def _load_train_lora() -> Callable[..., None]:
 
 
 def _load_convert() -> Callable[..., None]:
-    from easyanimate_dit.lora_command import convert
+    from easyanimate_dit.lora.command import convert
 
     return convert
 

@@ -148,7 +148,7 @@ def pack(version: DemoVersion, start: Path, transformer: Path, weights: Path) ->
 
 def _split_off_motion_module(folder: Path) -> None:
     """Give the motion module a file of its own, as the original has it."""
-    from easyanimate_dit.motion_module_file import split_motion_module
+    from easyanimate_dit.pixart.motion_module_file import split_motion_module
     from safetensors.torch import load_file, save_file
 
     name = "diffusion_pytorch_model.safetensors"

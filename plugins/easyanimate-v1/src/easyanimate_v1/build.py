@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core import WeightsError
-from easyanimate_dit.encoder import load_tokenizer
-from easyanimate_dit.loading import (
+from easyanimate_dit.loading.component import (
     complete_pixart_config,
     load_model,
     load_scheduler,
     load_t5,
 )
-from easyanimate_dit.lora import merge_loras
-from easyanimate_dit.motion_module_file import load_motion_transformer
-from easyanimate_dit.pixart_pipeline import SCHEDULER, build_pixart_pipeline
-from easyanimate_dit.placement import choose_device, choose_dtype, choose_vae_dtype, place_pipeline
-from easyanimate_dit.request_pipeline import RequestPipeline
+from easyanimate_dit.loading.encoder import load_tokenizer
+from easyanimate_dit.loading.placement import place_pipeline
+from easyanimate_dit.lora.apply import merge_loras
+from easyanimate_dit.pixart.motion_module_file import load_motion_transformer
+from easyanimate_dit.pixart.pipeline import SCHEDULER, build_pixart_pipeline
+from easyanimate_dit.sampling.request_pipeline import RequestPipeline
+from easyanimate_torch.device import choose_device, choose_dtype, choose_vae_dtype
 from easyanimate_vae import FrameAutoencoder
 from transformers import T5Tokenizer
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from easyanimate_core import LoadOptions
-    from easyanimate_dit.pipeline import EasyAnimatePipeline
+    from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
 
 
 def load(options: LoadOptions) -> RequestPipeline:

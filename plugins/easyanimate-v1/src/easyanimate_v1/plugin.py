@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core import ModelSpec, Task, WeightsSource, hookimpl
-from easyanimate_dit.sampler import SAMPLERS
+from easyanimate_dit.sampling.sampler import SAMPLERS
 
 from easyanimate_v1.check import check_weights, find_files
 from easyanimate_v1.config import EASYANIMATE_V1_512X512, SHAPES, TRAINED_512

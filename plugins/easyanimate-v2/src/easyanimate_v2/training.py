@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from easyanimate_dit.preset import DIT, LORA, VAE
+from easyanimate_dit.training.preset import DIT, LORA, VAE
 
 _V2: dict[str, Any] = {"loss": "variational", "timesteps": "uniform"}
 

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from easyanimate_core import WeightsError
 from easyanimate_core.part_files import check_transformer_file
-from easyanimate_dit.encoder import load_tokenizer
-from easyanimate_dit.inpaint import BlendInpainter, CodedMaskInpainter
-from easyanimate_dit.loading import (
+from easyanimate_dit.loading.component import (
     finish_loading,
     load_clip,
     load_model,
@@ -16,9 +14,12 @@ from easyanimate_dit.loading import (
     load_scheduler,
     load_t5,
 )
-from easyanimate_dit.pixart_pipeline import SCHEDULER, build_pixart_pipeline
-from easyanimate_dit.placement import choose_device, choose_dtype, choose_vae_dtype, place_pipeline
-from easyanimate_dit.request_pipeline import RequestPipeline
+from easyanimate_dit.loading.encoder import load_tokenizer
+from easyanimate_dit.loading.placement import place_pipeline
+from easyanimate_dit.pixart.pipeline import SCHEDULER, build_pixart_pipeline
+from easyanimate_dit.sampling.inpaint import BlendInpainter, CodedMaskInpainter
+from easyanimate_dit.sampling.request_pipeline import RequestPipeline
+from easyanimate_torch.device import choose_device, choose_dtype, choose_vae_dtype
 from easyanimate_vae import AutoencoderKLMagvit
 from transformers import T5Tokenizer
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from easyanimate_core import LoadOptions
-    from easyanimate_dit.pipeline import EasyAnimatePipeline
+    from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
 
 
 def load(options: LoadOptions) -> RequestPipeline:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from easyanimate_core import ModelSpec, Task, WeightsSource, hookimpl
 from easyanimate_core.part_files import check_transformer_file
-from easyanimate_dit.sampler import SAMPLERS
+from easyanimate_dit.sampling.sampler import SAMPLERS
 
 from easyanimate_v3.check import check_weights
 from easyanimate_v3.config import (

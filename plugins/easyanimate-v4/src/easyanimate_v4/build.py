@@ -6,12 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from easyanimate_core import WeightsError
 from easyanimate_core.part_files import check_transformer_file
-from easyanimate_dit.conditioning import ClipTokenConditioner, HunyuanSizeConditioner
-from easyanimate_dit.encoder import load_encoder, load_tokenizer
 from easyanimate_dit.hunyuan import HunyuanTransformer3DModel
-from easyanimate_dit.inpaint import BlendInpainter, ChannelInpainter
-from easyanimate_dit.latent import LatentCodec
-from easyanimate_dit.loading import (
+from easyanimate_dit.loading.component import (
     TEXT_ENCODER_EXTRAS,
     finish_loading,
     load_clip,
@@ -19,11 +15,16 @@ from easyanimate_dit.loading import (
     load_scheduler,
     load_t5,
 )
-from easyanimate_dit.pipeline import EasyAnimatePipeline
-from easyanimate_dit.placement import choose_device, choose_dtype, choose_vae_dtype, place_pipeline
-from easyanimate_dit.preparation import VersionParts
-from easyanimate_dit.request_pipeline import RequestPipeline
-from easyanimate_dit.text import TextBranch, TextConditioner
+from easyanimate_dit.loading.encoder import load_encoder, load_tokenizer
+from easyanimate_dit.loading.placement import place_pipeline
+from easyanimate_dit.sampling.conditioning import ClipTokenConditioner, HunyuanSizeConditioner
+from easyanimate_dit.sampling.inpaint import BlendInpainter, ChannelInpainter
+from easyanimate_dit.sampling.latent import LatentCodec
+from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
+from easyanimate_dit.sampling.preparation import VersionParts
+from easyanimate_dit.sampling.request_pipeline import RequestPipeline
+from easyanimate_dit.sampling.text import TextBranch, TextConditioner
+from easyanimate_torch.device import choose_device, choose_dtype, choose_vae_dtype
 from easyanimate_vae import AutoencoderKLMagvit
 from transformers import BertModel, BertTokenizer, T5Tokenizer
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from easyanimate_core import Defaults, ModelSpec, Task, WeightsSource, hookimpl
 from easyanimate_core.part_files import check_transformer_file
-from easyanimate_dit.sampler import SAMPLERS
+from easyanimate_dit.sampling.sampler import SAMPLERS
 
 from easyanimate_v4.check import check_weights
 from easyanimate_v4.config import SHAPES, TRAINED

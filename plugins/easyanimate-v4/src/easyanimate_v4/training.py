@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from easyanimate_dit.preset import ABNORMAL_NORM, DIT, LORA, VAE
+from easyanimate_dit.training.preset import ABNORMAL_NORM, DIT, LORA, VAE
 
 _V4: dict[str, Any] = {
     "loss": "mse",

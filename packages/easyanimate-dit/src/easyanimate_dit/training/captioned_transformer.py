@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from easyanimate_dit.text import Conditions, TextBranch, TextConditioner
+    from easyanimate_dit.sampling.text import Conditions, TextBranch, TextConditioner
 
 
 @dataclass(frozen=True)

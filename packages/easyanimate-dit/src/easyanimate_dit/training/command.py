@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from easyanimate_core.weights import FoundWeights
 
-    from easyanimate_dit.pipeline import EasyAnimatePipeline
+    from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
 
 MODULE = "easyanimate_dit.train"
 
@@ -41,7 +41,7 @@ def _find_defaults(name: str, settings: DitTrainingConfig) -> Mapping[str, Any]:
 
 def load_pipeline(settings: DitTrainingConfig, name: str) -> EasyAnimatePipeline:
     """Every part of a model, in float32 on the CPU."""
-    from easyanimate_dit.request_pipeline import RequestPipeline
+    from easyanimate_dit.sampling.request_pipeline import RequestPipeline
 
     spec = load_plugins().model(settings.model)
     options = LoadOptions(weights=_find_weights(settings).folder, dtype="float32", device="cpu")

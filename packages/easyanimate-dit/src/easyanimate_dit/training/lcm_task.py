@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from easyanimate_core.spec import Defaults
     from easyanimate_train.stream import Place
 
-    from easyanimate_dit.pipeline import EasyAnimatePipeline
+    from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
     from easyanimate_dit.training.config import LoraTrainingConfig
     from easyanimate_dit.training.sample import Samples
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from easyanimate_core.interfaces import BatchedDataset
     from easyanimate_core.spec import Progress
 
-    from easyanimate_dit.pipeline import EasyAnimatePipeline
+    from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
     from easyanimate_dit.training.config import DitTrainingConfig
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from easyanimate_dit.inpaint import code_masked_clip
-from easyanimate_dit.noise import SeededNoise
+from easyanimate_dit.sampling.inpaint import code_masked_clip
+from easyanimate_dit.sampling.noise import SeededNoise
 from easyanimate_dit.training.cache import Cache, fingerprint, refuse_nameless, stack
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from easyanimate_core.interfaces import BatchedDataset, BatchRow, TrainingBatch
     from easyanimate_train.stream import Place
 
-    from easyanimate_dit.pipeline import EasyAnimatePipeline
+    from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
     from easyanimate_dit.training.config import DitTrainingConfig, TaskConfig
 
 TEXT, START, ENDS = 0, 1, 2

@@ -15,7 +15,7 @@ from easyanimate_train.memory import advise, count_bytes, count_values
 from easyanimate_train.task import Learner, Validation
 from torch import Tensor
 
-from easyanimate_dit.conditioning import MetaSize
+from easyanimate_dit.sampling.conditioning import MetaSize
 from easyanimate_dit.training.cache import Cache, fingerprint
 from easyanimate_dit.training.loss import compute_loss, draw_timesteps, make_target
 from easyanimate_dit.training.sample import (
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from easyanimate_core.spec import Defaults
     from easyanimate_train.stream import Place
 
-    from easyanimate_dit.pipeline import EasyAnimatePipeline
+    from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
     from easyanimate_dit.training.config import DitTrainingConfig
 
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -12,12 +12,12 @@ from easyanimate_core.video import write_image, write_video
 from easyanimate_core.weights import read_defaults
 from easyanimate_train.task import Validation
 
-from easyanimate_dit.request_pipeline import RequestPipeline
+from easyanimate_dit.sampling.request_pipeline import RequestPipeline
 
 if TYPE_CHECKING:
     from easyanimate_core.spec import Defaults
 
-    from easyanimate_dit.pipeline import EasyAnimatePipeline
+    from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
     from easyanimate_dit.training.config import DitTrainingConfig, ValidationConfig
 
 

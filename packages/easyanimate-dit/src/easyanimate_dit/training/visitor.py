@@ -6,16 +6,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-
-from easyanimate_dit.placement import choose_vae_dtype
-from easyanimate_dit.quiet import silence_libraries
+from easyanimate_torch.device import choose_vae_dtype
+from easyanimate_torch.quiet import silence_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from torch import nn
 
-    from easyanimate_dit.pipeline import EasyAnimatePipeline
+    from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
 
 _ROLES = ("vae", "text_encoder", "text_encoder_2", "image_encoder")
 

@@ -1,0 +1,1 @@
+"""From a weights folder in the original's layout to the parts of a model."""

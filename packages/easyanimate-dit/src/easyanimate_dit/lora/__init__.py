@@ -1,0 +1,1 @@
+"""LoRA files of the original's format and of peft's: read, merged, attached, converted."""

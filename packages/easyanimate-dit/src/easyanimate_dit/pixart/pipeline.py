@@ -1,0 +1,67 @@
+"""The sampling pipeline of V1 to V3, from their parts by role; what differs between them is what they hand over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from easyanimate_dit.pixart import NUM_CLIP_TOKENS
+from easyanimate_dit.pixart.caption_cleaning import clean_caption
+from easyanimate_dit.sampling.conditioning import ClipEmbedConditioner, PixArtSizeConditioner
+from easyanimate_dit.sampling.latent import LatentCodec
+from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
+from easyanimate_dit.sampling.preparation import VersionParts
+from easyanimate_dit.sampling.text import TextBranch, TextConditioner
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from easyanimate_core.shapes import ShapeRule
+
+    from easyanimate_dit.sampling.inpaint import Inpainter
+
+_TEXT_LENGTH = 120
+"""Tokens of a prompt in training."""
+
+SCHEDULER: dict[str, Any] = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.0001,
+    "beta_end": 0.02,
+    "beta_schedule": "linear",
+    "steps_offset": 1,
+    "prediction_type": "epsilon",
+}
+"""What the released checkpoints were trained with; all else is the default of a sampler's class."""
+
+
+def build_pixart_pipeline(
+    components: Mapping[str, Any], shapes: ShapeRule, *, smooth: bool, inpaint: Inpainter | None = None
+) -> EasyAnimatePipeline:
+    """Assemble the pipeline.
+
+    Args:
+        components: Parts by role: "vae", "text_encoder", "tokenizer", "transformer", "scheduler", and "image_encoder"
+            and "image_processor" where the transformer takes a picture.
+        shapes: Which clips there are.
+        smooth: Whether the borders of the VAE's chunks are smoothed.
+        inpaint: How a clip that is given in part is kept; None for a version that cannot.
+    """
+    transformer, tokenizer = components["transformer"], components["tokenizer"]
+    text = TextBranch(
+        tokenizer=tokenizer,
+        encoder=components["text_encoder"],
+        length=min(_TEXT_LENGTH, tokenizer.model_max_length),
+        states="encoder_hidden_states",
+        mask="encoder_attention_mask",
+        clean=clean_caption,
+    )
+    image = None
+    if transformer.has_clip:
+        image = ClipEmbedConditioner(components["image_processor"], components["image_encoder"], NUM_CLIP_TOKENS)
+    parts = VersionParts(
+        text=TextConditioner((text,)),
+        size=PixArtSizeConditioner(transformer.has_size_condition),
+        codec=LatentCodec(components["vae"], shapes, smooth=smooth),
+        inpaint=inpaint,
+        image=image,
+    )
+    return EasyAnimatePipeline(**components, parts=parts)
