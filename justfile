@@ -11,11 +11,11 @@ init:
     uv sync
     uv run pre-commit install
 
-# Mend what can be mended: formatting, simple lint, the file tree in README.md.
+# Mend what can be mended: formatting, simple lint, the file tree in ARCHITECTURE.md.
 fmt:
     uv run ruff check --fix-only .
     uv run ruff format .
-    uv run python tests/readme_tree.py
+    uv run python tests/file_tree.py
 
 # Style and arrows between packages.
 lint:

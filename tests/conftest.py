@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from easyanimate_demo.plugin import WEIGHTS
 
-# The modules beside the tests (house.py, readme_tree.py) are scripts, not packages.
+# The modules beside the tests (house.py, file_tree.py) are scripts, not packages.
 sys.path.insert(0, str(Path(__file__).parent))
 
 

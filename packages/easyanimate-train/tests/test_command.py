@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 from easyanimate_core import Progress, RequestError
+from easyanimate_core.options import SettingsReader, list_settings, read_summaries
 from easyanimate_train import launch
-from easyanimate_train.command import SettingsReader, list_settings, read_summaries
 from easyanimate_train.config import DataConfig, RunConfig
 from easyanimate_train.progress import ProgressLine, showing_progress
 from typer.testing import CliRunner

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from easyanimate_core import RequestError
-from easyanimate_core.interfaces import BatchRow
+from easyanimate_core.dataset import BatchRow
 from easyanimate_train.config import DataConfig
 from easyanimate_train.cycled import CycledBatches
 from easyanimate_train.stream import BatchStream

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from easyanimate_core.errors import RequestError
+from easyanimate_core.target import Later
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from easyanimate_core.interfaces import Captioner
+    from easyanimate_core.errors import MediaError
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class FilterSpec:
         summary: One line for `ea data filters`.
         load: Called once per worker with the options of the stage; gives the scoring function. It takes the chosen
             frames, uint8 [T, H, W, 3], with `uses_text` also the clip's caption, and returns a number, or a mapping of
-            column names to values. None: the column is in the table already.
+            column names to values. A text is its place: "my_package.light:load". None: the column is in the table
+            already.
         frames: Which frames are looked at.
         column: The number that is compared; `KEY_score` when empty.
         minimum: The least that is kept, unless the user says otherwise; None keeps all.
@@ -57,7 +59,7 @@ class FilterSpec:
 
     key: str
     summary: str
-    load: Callable[..., Callable[..., Any]] | None
+    load: Later[Callable[..., Callable[..., Any]] | None] = Later()
     frames: FrameChoice = FrameChoice("uniform", 4)
     column: str = ""
     minimum: float | None = None
@@ -73,6 +75,26 @@ class FilterSpec:
             object.__setattr__(self, "column", f"{self.key.replace('-', '_')}_score")
 
 
+@runtime_checkable
+class Captioner(Protocol):
+    """Writes text about clips; with no frames it only goes by the instruction, which is how captions are rewritten."""
+
+    def __call__(self, instructions: Sequence[str], clips: Sequence[Any]) -> list[str | MediaError]:
+        """Answer each instruction.
+
+        Args:
+            instructions: What to write, one per clip.
+            clips: Frames uint8 [T, H, W, 3] per instruction, or None where there are none.
+
+        Returns:
+            Per instruction the text, or an error, not raised, where this one alone failed; retries are over by then.
+
+        Raises:
+            EasyAnimateError: When no instruction could be answered: a model that reads no frames, a refused key.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class CaptionerSpec:
     """A model that writes text about frames, or about text: `--captioner KEY`.
@@ -80,9 +102,9 @@ class CaptionerSpec:
     Args:
         key: Name on the command line: "transformers", "openai".
         summary: One line for `ea data filters`.
-        load: Called once per worker with the options of the stage; gives a `Captioner`.
+        load: Called once per worker with the options of the stage; gives a `Captioner`. A text is its place.
     """
 
     key: str
     summary: str
-    load: Callable[..., Captioner]
+    load: Later[Callable[..., Captioner]] = Later()

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.errors import RequestError
+from easyanimate_core.target import Later, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from easyanimate_core.interfaces import Batchable, VideoDataset, VideoPipeline
+    from easyanimate_core.dataset import Batchable, VideoDataset
+    from easyanimate_core.interfaces import VideoPipeline
     from easyanimate_core.shapes import ShapeRule
 
 
@@ -325,20 +327,26 @@ class WeightsSource:
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerSpec:
-    """A sampler: its name on the command line, and a factory from the scheduler's configuration to the sampler."""
+    """A sampler: its name on the command line, and a factory from the scheduler's configuration to the sampler.
+
+    The factory is a function, or its place: "my_package.samplers:make_heun".
+    """
 
     name: str
     summary: str
-    create: Callable[[Mapping[str, Any]], Any]
+    create: Later[Callable[[Mapping[str, Any]], Any]] = Later()
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
-    """Training data: `load(path, **options)`, called late, gives items by index, or data that makes batches."""
+    """Training data: `load(path, **options)`, called late, gives items by index, or data that makes batches.
+
+    It is a function, or its place: "my_package.data:open_shards".
+    """
 
     key: str
     summary: str
-    load: Callable[..., VideoDataset | Batchable]
+    load: Later[Callable[..., VideoDataset | Batchable]] = Later()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -349,11 +357,12 @@ class CommandSpec:
         group: "data", "train", "eval", ...
         name: The command below the group.
         summary: One line for `--help`.
-        load: Imports and returns the command: a function whose typed parameters (plain or
-            `typing.Annotated[..., typer.Option(...)]`) become options. Called when the command runs.
+        load: The place of the command, "my_package.count:count": a function whose typed parameters (plain or
+            `typing.Annotated[..., typer.Option(...)]`) become options, imported when it runs. Or a function that
+            imports and returns it.
     """
 
     group: str
     name: str
     summary: str
-    load: Callable[[], Callable[..., None]]
+    load: Later[Callable[[], Callable[..., None]]] = Later(lambda place: Target(place).resolve)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from easyanimate_core.interfaces import Batchable, VideoDataset
+    from easyanimate_core.dataset import Batchable, VideoDataset
 
 
 @hookimpl

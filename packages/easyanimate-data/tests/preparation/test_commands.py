@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from easyanimate_core import MediaError, RequestError
-from easyanimate_core.batch import BatchRule
+from easyanimate_core.dataset import BatchRule
 from easyanimate_data.preparation.table import read_table, write_table
 
 TABLE = "clips.parquet"

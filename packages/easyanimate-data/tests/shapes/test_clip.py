@@ -3,7 +3,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 from easyanimate_core import RequestError
-from easyanimate_core.interfaces import CaptionedClips, VideoDataset
+from easyanimate_core.dataset import VideoDataset
 from easyanimate_data.shapes.caption import VOCABULARY_EN, Combination
 from easyanimate_data.shapes.clip import (
     COMBINATIONS,
@@ -122,7 +122,6 @@ def test_dataset_shows_trained_combinations_evenly():
 def test_captions_are_known_without_frames():
     clips = ShapesClips(40, 1, dense_share=0.3, mask_share=0.2, languages=("en",))
     assert isinstance(clips, VideoDataset)
-    assert isinstance(clips, CaptionedClips)
     assert list(clips.captions) == [clips[index]["text"] for index in range(40)]
     assert {word for caption in clips.captions for word in caption.split()} <= set(VOCABULARY_EN)
     assert 8 <= sum(not caption for caption in clips.captions) <= 32

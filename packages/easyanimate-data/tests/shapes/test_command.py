@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import typer
 from easyanimate_core import Defaults, ModelSpec, Video, hookimpl
-from easyanimate_core.batch import BatchRule
+from easyanimate_core.dataset import BatchRule
 from easyanimate_core.registry import load_plugins
 from easyanimate_data import plugin
 from easyanimate_data.shapes import command

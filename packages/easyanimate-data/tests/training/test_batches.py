@@ -7,7 +7,7 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 from easyanimate_core import MediaError, Video
-from easyanimate_core.batch import BatchRule
+from easyanimate_core.dataset import BatchRule
 from easyanimate_core.shapes import PixelShape
 from easyanimate_core.video import write_video
 from easyanimate_data.training import batches as module

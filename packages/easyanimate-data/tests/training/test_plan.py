@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from easyanimate_core.batch import BatchRule
+from easyanimate_core.dataset import BatchRule
 from easyanimate_data.training.bucket import find_ratios, nearest_ratio
 from easyanimate_data.training.plan import Items, group_items, make_plan
 from hypothesis import given

@@ -6,8 +6,7 @@ import time
 import numpy as np
 import pytest
 from easyanimate_core import MediaError, RequestError
-from easyanimate_core.batch import BatchRule
-from easyanimate_core.interfaces import Batchable, BatchedDataset
+from easyanimate_core.dataset import Batchable, BatchedDataset, BatchRule
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.video import write_image
 from easyanimate_data.training import inspection

@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 (read_config reads the annotations)
 from typing import TYPE_CHECKING, Any, Literal
 
-from easyanimate_core.batch import BatchRule
+from easyanimate_core.dataset import Batchable, BatchRule
 from easyanimate_core.errors import RequestError
-from easyanimate_core.interfaces import Batchable
 from easyanimate_core.registry import load_plugins
 
 from easyanimate_train.cycled import CycledBatches
 
 if TYPE_CHECKING:
-    from easyanimate_core.interfaces import BatchedDataset
+    from easyanimate_core.dataset import BatchedDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +29,9 @@ class DataConfig(BatchRule):
     """
 
     kind: str = "json"
-    path: Path | None = None
+    path: Path | None = field(default=None, metadata={"option": "--data"})
     options: dict[str, Any] = field(default_factory=dict[str, Any])
-    strict: bool = False
+    strict: bool = field(default=False, metadata={"option": "--strict"})
     workers: int = 0
 
     def open(self, *, seed: int, chunk_frames: int = 1) -> BatchedDataset:

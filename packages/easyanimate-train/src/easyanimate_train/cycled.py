@@ -9,14 +9,13 @@ from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from easyanimate_core.dataset import BatchRow
 from easyanimate_core.errors import RequestError
-from easyanimate_core.interfaces import BatchRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from easyanimate_core.batch import BatchRule
-    from easyanimate_core.interfaces import TrainingBatch, VideoDataset
+    from easyanimate_core.dataset import BatchRule, TrainingBatch, VideoDataset
 
 
 class _Draw(NamedTuple):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from easyanimate_core.interfaces import BatchedDataset
+    from easyanimate_core.dataset import BatchedDataset
     from torch import Tensor
 
     from easyanimate_train.config import RunConfig

@@ -20,7 +20,7 @@ from easyanimate_train.memory import count_bytes, count_values
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from easyanimate_core.interfaces import BatchedDataset
+    from easyanimate_core.dataset import BatchedDataset
 
     from easyanimate_train.config import RunConfig
     from easyanimate_train.task import TrainingTask

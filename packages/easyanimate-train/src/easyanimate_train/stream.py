@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from easyanimate_core.interfaces import BatchedDataset, BatchRow
+    from easyanimate_core.dataset import BatchedDataset, BatchRow
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from easyanimate_core.interfaces import Captioner
+    from easyanimate_core.preparation import Captioner
 
     from easyanimate_data.frames import Frames, Reader
     from easyanimate_data.preparation.config import TextConfig

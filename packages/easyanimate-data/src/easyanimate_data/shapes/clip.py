@@ -21,7 +21,7 @@ from easyanimate_data.shapes.caption import COLOURS, DIRECTIONS, SHAPES, Combina
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from easyanimate_core.interfaces import Sample
+    from easyanimate_core.dataset import Sample
 
     from easyanimate_data.frames import Frames
 

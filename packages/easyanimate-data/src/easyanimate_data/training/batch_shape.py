@@ -12,7 +12,7 @@ from easyanimate_data.training.mask import MaskRule
 
 if TYPE_CHECKING:
     import numpy as np
-    from easyanimate_core.batch import BatchRule
+    from easyanimate_core.dataset import BatchRule
 
     from easyanimate_data.training.entry import Kind
 

@@ -11,8 +11,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
+from easyanimate_core.dataset import BatchRow, TrainingBatch
 from easyanimate_core.errors import MediaError, RequestError
-from easyanimate_core.interfaces import BatchRow, TrainingBatch
 
 from easyanimate_data.frames import read_timeline
 from easyanimate_data.training.batch_shape import check_rule
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from easyanimate_core.batch import BatchRule
+    from easyanimate_core.dataset import BatchRule
 
     from easyanimate_data.frames import Frames, Reader, Timeline
     from easyanimate_data.training.clip_range import ClipRange

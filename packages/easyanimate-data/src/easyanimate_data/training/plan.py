@@ -13,7 +13,7 @@ from easyanimate_data.training.batch_shape import draw_shape
 from easyanimate_data.training.random_stream import Purpose, open_stream
 
 if TYPE_CHECKING:
-    from easyanimate_core.batch import BatchRule
+    from easyanimate_core.dataset import BatchRule
     from easyanimate_core.shapes import PixelShape
 
     from easyanimate_data.training.entry import Kind

@@ -21,7 +21,7 @@ from easyanimate_data.training.replacement import TIME_LIMIT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from easyanimate_core.batch import BatchRule
+    from easyanimate_core.dataset import BatchRule
 
     from easyanimate_data.training.entry import Entry
 

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 from easyanimate_core.errors import MediaError, PluginError, RequestError
-from easyanimate_core.interfaces import Captioner
+from easyanimate_core.preparation import Captioner
 from easyanimate_data.preparation.captioner import openai_captioner
 from easyanimate_data.preparation.captioner.openai_captioner import load
 from PIL import Image

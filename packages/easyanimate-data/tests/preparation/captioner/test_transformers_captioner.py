@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 from easyanimate_core.errors import MediaError, PluginError, RequestError, WeightsError
-from easyanimate_core.interfaces import Captioner
+from easyanimate_core.preparation import Captioner
 from easyanimate_data.preparation.captioner import transformers_captioner
 from easyanimate_data.preparation.captioner.transformers_captioner import load
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.errors import RequestError
+from easyanimate_core.options import SettingsReader
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.spec import LoadOptions
 from easyanimate_core.weights import read_training, resolve_weights
-from easyanimate_train.command import SettingsReader
 from easyanimate_train.launch import EXTRA_OPTIONS, launch
 from easyanimate_train.plan import on_trial, print_plan
 from easyanimate_train.progress import showing_progress

@@ -18,7 +18,7 @@ from easyanimate_dit.training.task import DenoisingTask
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from easyanimate_core.interfaces import BatchedDataset
+    from easyanimate_core.dataset import BatchedDataset
     from easyanimate_core.spec import Defaults
     from easyanimate_train.stream import Place
 

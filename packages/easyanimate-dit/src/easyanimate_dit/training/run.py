@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from easyanimate_core.interfaces import BatchedDataset
+    from easyanimate_core.dataset import BatchedDataset
     from easyanimate_core.spec import Progress
 
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline

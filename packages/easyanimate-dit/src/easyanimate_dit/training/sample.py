@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from easyanimate_core.interfaces import BatchedDataset, BatchRow, TrainingBatch
+    from easyanimate_core.dataset import BatchedDataset, BatchRow, TrainingBatch
     from easyanimate_train.stream import Place
 
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from easyanimate_core.interfaces import BatchedDataset, TrainingBatch
+    from easyanimate_core.dataset import BatchedDataset, TrainingBatch
     from easyanimate_core.spec import Defaults
     from easyanimate_train.stream import Place
 

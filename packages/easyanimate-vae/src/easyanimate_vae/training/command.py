@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from easyanimate_core.options import SettingsReader
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.weights import read_training
-from easyanimate_train.command import SettingsReader
 from easyanimate_train.launch import EXTRA_OPTIONS, launch
 from easyanimate_train.progress import showing_progress
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from easyanimate_core.interfaces import BatchedDataset, TrainingBatch
+    from easyanimate_core.dataset import BatchedDataset, TrainingBatch
     from easyanimate_train.stream import Place
     from easyanimate_train.task import Validation
     from jaxtyping import Float

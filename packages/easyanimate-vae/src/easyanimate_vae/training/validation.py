@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
-    from easyanimate_core.interfaces import BatchedDataset
+    from easyanimate_core.dataset import BatchedDataset
     from jaxtyping import Float, UInt8
     from torch import Tensor
 

@@ -20,7 +20,7 @@ from easyanimate_data.preparation.captioner.instruction import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from easyanimate_core.interfaces import Captioner
+    from easyanimate_core.preparation import Captioner
 
 ATTEMPTS = 10
 """How often an unreadable answer is asked for again, at the most; as later versions of the original."""

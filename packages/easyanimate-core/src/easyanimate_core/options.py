@@ -1,4 +1,8 @@
-"""Commands with an option for every setting of a trainer: `max_steps` is `--max-steps`, `data.path` `--data.path`."""
+"""Commands with an option for every field of a dataclass: `max_steps` is `--max-steps`, `data.path` `--data.path`.
+
+A field's help is the first sentence that the docstring says of it; `field(metadata={"option": "--data"})` gives an
+option further names.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
+
 from easyanimate_core.config import read_config
 
 if TYPE_CHECKING:
@@ -21,9 +26,6 @@ Config = TypeVar("Config")
 
 _DOT = "__"
 """Stands for the dot of a name in Python's."""
-
-_SHORT = {"data.path": "--data", "data.strict": "--strict"}
-"""Further names of options."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,17 +37,19 @@ class Setting:
         hint: Its type.
         summary: First sentence of what the docstring says.
         default: What it is when nobody says.
+        flags: Further names of the option, such as "--data" or "-o".
     """
 
     name: str
     hint: Any
     summary: str
     default: Any
+    flags: tuple[str, ...] = ()
 
     @property
     def is_list(self) -> bool:
-        """Whether the option can be repeated: lists of texts."""
-        return typing.get_origin(self.hint) is tuple and typing.get_args(self.hint)[0] is str
+        """Whether the option can be repeated: lists of texts or paths."""
+        return typing.get_origin(self.hint) is tuple and typing.get_args(self.hint)[0] in (str, Path)
 
     @property
     def is_text(self) -> bool:
@@ -60,7 +64,7 @@ class Setting:
         kind: Any = bool | None if self.hint is bool else list[str] | None if self.is_list else str | None
         option = "--" + self.name.replace("_", "-")
         named = f"{option}/--no-{option[2:]}" if self.hint is bool else option
-        names = (named, *((_SHORT[self.name],) if self.name in _SHORT else ()))
+        names = (named, *self.flags)
         shown = "" if self.default in (dataclasses.MISSING, None, "", ()) else f" [{_show(self.default)}]"
         about = typer.Option(*names, help=self.summary + shown, metavar=None if self.hint is bool else _name(self.hint))
         return inspect.Parameter(
@@ -87,7 +91,9 @@ def list_settings(kind: type[Any], prefix: str = "") -> Iterator[Setting]:
             yield from list_settings(typing.cast("type[Any]", hint), f"{name}.")
             continue
         default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
-        yield Setting(name, hint, summaries.get(item.name, ""), default)
+        flags = item.metadata.get("option", ())
+        flags = (flags,) if isinstance(flags, str) else tuple(flags)
+        yield Setting(name, hint, summaries.get(item.name, ""), default, flags)
 
 
 def read_summaries(kind: type[Any]) -> dict[str, str]:
@@ -102,17 +108,18 @@ def read_summaries(kind: type[Any]) -> dict[str, str]:
 
 
 class SettingsReader(Generic[Config]):
-    """From options to the settings of a trainer.
+    """From options to the settings of a command.
 
     What an option says comes before the file, the file before what is usual for the model and its weights, that before
     the defaults of the dataclass.
 
     Args:
         kind: The dataclass.
-        find_defaults: Gives what is usual, by whole names, for settings that are only there to name model and weights.
+        find_defaults: Gives what is usual, by whole names, for settings that are only there to name model and weights;
+            None where the dataclass says it all.
     """
 
-    def __init__(self, kind: type[Config], find_defaults: Callable[[Config], Mapping[str, Any]]) -> None:
+    def __init__(self, kind: type[Config], find_defaults: Callable[[Config], Mapping[str, Any]] | None = None) -> None:
         self._kind, self._find_defaults = kind, find_defaults
         self.settings = list(list_settings(kind))
 
@@ -125,6 +132,8 @@ class SettingsReader(Generic[Config]):
         given = {name.replace(_DOT, "."): value for name, value in options.items() if value not in (None, [])}
         words = [setting.word(given[setting.name]) for setting in self.settings if setting.name in given]
         named = read_config(self._kind, config, words)
+        if self._find_defaults is None:
+            return named
         return read_config(self._kind, config, words, defaults=self._find_defaults(named))
 
     def command(self, run: Callable[..., None], extra: Mapping[str, Any]) -> Callable[..., None]:
@@ -132,7 +141,8 @@ class SettingsReader(Generic[Config]):
 
         Args:
             run: Called with the settings and the further options.
-            extra: Annotations of further options by name; all of them have the default None or False.
+            extra: Annotation and default of further options and arguments by name; those without a default (Ellipsis)
+                are required.
         """
 
         def command(*, config: Path | None, **options: Any) -> None:
@@ -143,7 +153,12 @@ class SettingsReader(Generic[Config]):
         parameters = [
             inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=about_file),
             *(
-                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+                inspect.Parameter(
+                    name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=inspect.Parameter.empty if default is ... else default,
+                    annotation=annotation,
+                )
                 for name, (annotation, default) in extra.items()
             ),
             *(setting.parameter() for setting in self.settings),

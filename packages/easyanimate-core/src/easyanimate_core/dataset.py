@@ -1,10 +1,94 @@
-"""What a batch of training is made of: its size in clips, frames and pixels. A dataset decides which rows it takes."""
+"""Training data: what a dataset gives, alone or in batches, and what the batches of a training are made of.
+
+Axes: B clips of a batch, T frames, H height, W width; frames are uint8 [T, H, W, 3].
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
 from easyanimate_core.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Sample(TypedDict):
+    """One training item."""
+
+    frames: Any
+    """uint8 [T, H, W, 3]; an image has one frame"""
+    text: str
+    """the caption"""
+
+
+@runtime_checkable
+class VideoDataset(Protocol):
+    """Training items by index. The same index gives the same item."""
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Sample:
+        """One item."""
+        ...
+
+
+class TrainingBatch(TypedDict):
+    """What a training step is given of the rows that one process takes."""
+
+    frames: Any
+    """uint8 [B, T, H, W, 3]"""
+    text: list[str]
+    """B captions"""
+    mask: NotRequired[Any]
+    """uint8 [B, T, H, W]: 255 is to be made, 0 is given; only where the data has masks"""
+    bad: list[str]
+    """a line for each row that could not be read and was replaced by another"""
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """What is known of a row of a batch before it is read.
+
+    Args:
+        seed: Numbers that decide what a trainer draws for the row beside noise; the same where the row comes again.
+        identity: Names what the row gives; another when its file, size, place or frames change. Empty where nobody can
+            tell, so that nothing made of it can be kept.
+        empty_text: Whether the caption is dropped, so that the model learns to do without.
+    """
+
+    seed: tuple[int, ...]
+    identity: str = ""
+    empty_text: bool = False
+
+
+@runtime_checkable
+class BatchedDataset(Protocol):
+    """Training data that knows which rows belong into one batch. Everything is a function of the arguments alone."""
+
+    def plan(self, epoch: int, /) -> Sequence[Any]:
+        """The batches of an epoch in their order; any objects that can be pickled."""
+        ...
+
+    def describe(self, batch: Any, /) -> Sequence[BatchRow]:
+        """The rows of a batch."""
+        ...
+
+    def load(self, batch: Any, rows: Sequence[int], /) -> TrainingBatch:
+        """Read some rows of a batch."""
+        ...
+
+
+@runtime_checkable
+class Batchable(Protocol):
+    """Training data that puts itself into batches, in place of single items."""
+
+    def batched(self, rule: BatchRule, *, seed: int) -> BatchedDataset:
+        """The batches that a rule asks for."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import pytest
 from easyanimate_core import RequestError
-from easyanimate_core.batch import BatchRule
+from easyanimate_core.dataset import BatchRule
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Writes the file tree of README.md from what the files say of themselves: the first sentence of each.
+"""Writes the file tree of ARCHITECTURE.md from what the files say of themselves: the first sentence of each.
 
-Usage: python tests/readme_tree.py; `just fmt` does it, and a test fails when the tree is out of date.
+Usage: python tests/file_tree.py; `just fmt` does it, and a test fails when the tree is out of date.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 WIDTH = 100
 """Longest description; longer sentences end at a clause."""
 
-BEGIN, END = "<!-- tree: written by tests/readme_tree.py -->\n", "<!-- end of tree -->"
+BEGIN, END = "<!-- tree: written by tests/file_tree.py -->\n", "<!-- end of tree -->"
 
 ROOT_ENTRIES = {
-    "README.md": "this page",
-    "ARCHITECTURE.md": "how the parts fit together, and what must stay true",
+    "README.md": "what it is, how to begin",
+    "ARCHITECTURE.md": "this page",
     "CONTRIBUTING.md": "the first change in ten minutes; how to add a model version",
     "pyproject.toml": "the workspace, and the configuration of every tool",
     "justfile": "the verbs: init fmt lint types test golden bench docs wheels",
@@ -85,12 +85,12 @@ def make_tree() -> str:
     return "\n".join(["```text", *(f"{name.ljust(width)}{about}".rstrip() for name, about in rows), "```", ""])
 
 
-def insert_tree(readme: str) -> str:
-    """The README with its tree made anew."""
-    before, rest = readme.split(BEGIN)
+def insert_tree(page: str) -> str:
+    """The page with its tree made anew."""
+    before, rest = page.split(BEGIN)
     return before + BEGIN + make_tree() + END + rest.split(END)[1]
 
 
 if __name__ == "__main__":
-    page = ROOT / "README.md"
+    page = ROOT / "ARCHITECTURE.md"
     page.write_text(insert_tree(page.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")

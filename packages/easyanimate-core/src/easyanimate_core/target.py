@@ -1,0 +1,87 @@
+"""Names of functions that are imported when they are first called: "easyanimate_v4.build:load"."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from easyanimate_core.errors import PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Function = TypeVar("Function")
+
+
+class Target:
+    """A function by its place; calling it imports its module, so that naming it costs nothing.
+
+    Args:
+        place: "module:name".
+
+    Raises:
+        PluginError: The place has another form.
+    """
+
+    def __init__(self, place: str) -> None:
+        module, colon, name = place.partition(":")
+        if not (colon and name.isidentifier() and all(part.isidentifier() for part in module.split("."))):
+            raise PluginError("This names no function.", received=repr(place), expected="such as my_package.build:load")
+        self._module, self._name = module, name
+
+    def resolve(self) -> Any:
+        """What stands there.
+
+        Raises:
+            PluginError: The module has no such name.
+        """
+        module = importlib.import_module(self._module)
+        try:
+            return getattr(module, self._name)
+        except AttributeError as error:
+            raise PluginError(
+                f"The module {self._module} has no {self._name}.", expected="the name of a function in it"
+            ) from error
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """That of the function."""
+        return inspect.signature(self.resolve())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        return self.resolve()(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        """As it was written."""
+        return f"Target({self._module}:{self._name})"
+
+
+class Later(Generic[Function]):
+    """A field of a spec that takes a function or its place, and gives a function either way.
+
+    Args:
+        read: Makes the function of its place.
+        default: What the field is when nobody gives it; without one it has to be given.
+    """
+
+    def __init__(self, read: Callable[[str], Any] = Target, *, default: Any = ...) -> None:
+        self._read, self._default = read, default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Keep the value beside the field."""
+        self._place = f"_{name}"
+
+    def __get__(self, instance: object | None, owner: type) -> Function:
+        """The function."""
+        if instance is not None:
+            return instance.__dict__[self._place]
+        # A dataclass asks its class for the default of a field.
+        if self._default is ...:
+            raise AttributeError(self._place)
+        return self._default
+
+    def __set__(self, instance: object, value: Function | str) -> None:
+        """Take a function or a text."""
+        instance.__dict__[self._place] = self._read(value) if isinstance(value, str) else value
