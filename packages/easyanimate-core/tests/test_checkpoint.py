@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 from easyanimate_core import WeightsError
-from easyanimate_core.checkpoint import Component, check_components, check_file, check_folder, read_header
+from easyanimate_core.checkpoint import Component, check_components, check_folder
+from easyanimate_core.weights_file import check_file, read_header
 from safetensors.numpy import save_file
 
 PARTS = {

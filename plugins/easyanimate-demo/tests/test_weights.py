@@ -7,7 +7,7 @@ import pytest
 from easyanimate_core import LoadOptions, LoraFile, VideoRequest
 from easyanimate_core.config import read_config
 from easyanimate_core.registry import load_plugins
-from easyanimate_core.spec import Defaults, TrainedRange
+from easyanimate_core.request import Defaults, TrainedRange
 from easyanimate_core.weights import read_defaults, read_trained
 from easyanimate_data.shapes.caption import Combination, canonical_caption
 from easyanimate_data.shapes.clip import render_clip

@@ -36,16 +36,14 @@ def show_model(key: Annotated[str, typer.Argument(help="Key of the model; `ea mo
     default, rule = spec.defaults, spec.shapes
     rows = [("key", spec.key), ("summary", spec.summary), ("tasks", ", ".join(spec.tasks))]
     if rule is not None:
-        image = "1 (an image), or " if rule.image else "" if rule.chunk_frames > 1 else "more than 1, "
-        steps = f"multiples of {rule.chunk_frames}" if rule.chunk_frames > 1 else "any number"
         rows += [
             ("sizes", f"multiples of {rule.size_multiple} up to {rule.max_size}"),
-            ("frames", f"{image}{steps} up to {rule.max_frames}"),
+            ("frames", rule.describe_frames()),
         ]
     rows += [
         ("defaults", f"--size {default.height}x{default.width} --frames {default.num_frames} --fps {default.fps}"),
         ("", f"--steps {default.num_inference_steps} --guidance {default.guidance_scale} --sampler {default.sampler}"),
-        ("samplers", ", ".join((*spec.samplers, *plugins.schedulers())) if spec.samplers else "any"),
+        ("samplers", ", ".join(plugins.schedulers() if spec.samplers == "registered" else spec.samplers) or "any"),
     ]
     for source in plugins.weights(key).values():
         where = f"in {local_folder(source)}" if is_here(source) else f"not here: ea weights pull {key} {source.name}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from easyanimate_core.hookspecs import PROJECT
 from easyanimate_core.machine import format_bytes
-from easyanimate_core.spec import Progress
+from easyanimate_core.request import Progress
 from rich.console import Console
 from rich.progress import (
     BarColumn,

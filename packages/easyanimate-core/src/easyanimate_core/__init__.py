@@ -3,22 +3,19 @@
 from easyanimate_core.errors import EasyAnimateError, MediaError, PluginError, RequestError, WeightsError
 from easyanimate_core.hookspecs import hookimpl
 from easyanimate_core.preparation import CaptionerSpec, FilterSpec, FrameChoice
+from easyanimate_core.request import Defaults, Progress, Task, TrainedRange, Video, VideoRequest
 from easyanimate_core.shapes import LatentShape, PixelShape, ShapeRule
 from easyanimate_core.spec import (
     CommandSpec,
     DatasetSpec,
-    Defaults,
     LoadOptions,
     LoraFile,
     ModelSpec,
-    Progress,
+    PartFile,
     SchedulerSpec,
-    Task,
-    TrainedRange,
-    Video,
-    VideoRequest,
     WeightsSource,
 )
+from easyanimate_core.weights_folder import WeightsFolder
 
 __all__ = [
     "CaptionerSpec",
@@ -33,6 +30,7 @@ __all__ = [
     "LoraFile",
     "MediaError",
     "ModelSpec",
+    "PartFile",
     "PixelShape",
     "PluginError",
     "Progress",
@@ -44,6 +42,7 @@ __all__ = [
     "Video",
     "VideoRequest",
     "WeightsError",
+    "WeightsFolder",
     "WeightsSource",
     "hookimpl",
 ]

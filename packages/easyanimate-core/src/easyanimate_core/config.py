@@ -83,7 +83,7 @@ def _build(kind: type[Config], values: Mapping[str, Any], *, prefix: str) -> Con
                 expected=", ".join(known),
                 fix=near_misses(name, known),
             )
-    parts = {name: _convert(value, hints[name], prefix + name) for name, value in values.items()}
+    parts = {name: convert(value, hints[name], prefix + name) for name, value in values.items()}
     missing = [
         prefix + item.name
         for item in dataclasses.fields(kind)  # pyright: ignore[reportArgumentType]
@@ -94,18 +94,27 @@ def _build(kind: type[Config], values: Mapping[str, Any], *, prefix: str) -> Con
     return kind(**parts)
 
 
-def _convert(value: Any, hint: Any, name: str) -> Any:
-    """Bring a YAML value to a field's type: nested dataclasses, tuples, paths, numbers."""
+def convert(value: Any, hint: Any, name: str) -> Any:
+    """Bring a value from YAML or JSON to a field's type: nested dataclasses, tuples, paths, numbers.
+
+    Args:
+        value: Plain values.
+        hint: The type.
+        name: Of the setting, for the error.
+
+    Raises:
+        RequestError: The value does not fit.
+    """
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in inner:
             return None
-        return _convert(value, next(part for part in inner if part is not type(None)), name)
+        return convert(value, next(part for part in inner if part is not type(None)), name)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return _build(typing.cast("type[Any]", hint), typing.cast("Mapping[str, Any]", value), prefix=f"{name}.")
     if origin is tuple and isinstance(value, list):
         items = typing.cast("list[Any]", value)
-        return tuple(_convert(item, inner[0], f"{name}[{i}]") for i, item in enumerate(items))
+        return tuple(convert(item, inner[0], f"{name}[{i}]") for i, item in enumerate(items))
     if hint is Path and isinstance(value, str):
         value = Path(value)
     elif hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):

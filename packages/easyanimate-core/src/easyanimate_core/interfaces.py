@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from easyanimate_core.spec import Video, VideoRequest
+    from easyanimate_core.request import Video, VideoRequest
 
 
 @runtime_checkable

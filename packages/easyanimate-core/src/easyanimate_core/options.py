@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
+import yaml
 
-from easyanimate_core.config import read_config
+from easyanimate_core.config import convert, read_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Config = TypeVar("Config")
 
@@ -79,6 +80,14 @@ class Setting:
         if self.is_list or self.is_text:
             return f"{self.name}={json.dumps([str(item) for item in value] if self.is_list else str(value))}"
         return f"{self.name}={str(value).lower() if isinstance(value, bool) else value}"
+
+    def read(self, value: Any) -> Any:
+        """The value of the setting's type, from what the option was given.
+
+        Raises:
+            RequestError: It does not fit.
+        """
+        return convert(yaml.safe_load(self.word(value).partition("=")[2]), self.hint, f"--{self.name}")
 
 
 def list_settings(kind: type[Any], prefix: str = "") -> Iterator[Setting]:
@@ -151,22 +160,25 @@ class SettingsReader(Generic[Config]):
 
         about_file = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
         parameters = [
-            inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=about_file),
-            *(
-                inspect.Parameter(
-                    name,
-                    inspect.Parameter.KEYWORD_ONLY,
-                    default=inspect.Parameter.empty if default is ... else default,
-                    annotation=annotation,
-                )
-                for name, (annotation, default) in extra.items()
-            ),
+            option("config", about_file),
+            *(option(name, annotation, default) for name, (annotation, default) in extra.items()),
             *(setting.parameter() for setting in self.settings),
         ]
-        command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
-        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         command.__doc__ = run.__doc__
-        return command
+        return with_options(command, parameters)
+
+
+def with_options(command: Callable[..., None], parameters: Sequence[inspect.Parameter]) -> Callable[..., None]:
+    """The command, for Typer with these parameters."""
+    command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def option(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:
+    """A parameter that is written out; without a default (Ellipsis) it is required."""
+    default = inspect.Parameter.empty if default is ... else default
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _show(value: Any) -> str:

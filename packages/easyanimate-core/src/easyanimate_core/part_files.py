@@ -1,4 +1,4 @@
-"""Single files beside a weights folder: a transformer that replaces the folder's, and V1's motion module."""
+"""Single files beside a weights folder: parts that replace or complete it, and LoRA files."""
 
 from __future__ import annotations
 
@@ -7,34 +7,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from easyanimate_core.checkpoint import check_file, read_header
-from easyanimate_core.errors import RequestError, WeightsError
+from easyanimate_core.errors import RequestError, WeightsError, near_misses
 from easyanimate_core.spec import LoraFile
+from easyanimate_core.weights_file import check_file, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from easyanimate_core.spec import LoadOptions
+    from easyanimate_core.spec import ModelSpec
 
-MOTION_MARK = "temporal"
-"""Stands in the name of every tensor of a motion module, and in no other."""
-
-
-TRANSFORMER_FILE = "transformer/diffusion_pytorch_model.safetensors"
-LORA_FILE = "lora.safetensors"
+TRAINED_FILES = {"transformer": "transformer/diffusion_pytorch_model.safetensors", "lora": "lora.safetensors"}
+"""What `ea train` writes for a part, below the folder of the weights."""
 
 
-def find_trained(path: Path, name: str) -> Path:
+def find_trained(path: Path, part: str) -> Path:
     """The file that `path` means where it may be the folder of a training.
 
     Args:
         path: A file; or what `ea train` wrote: the folder of the run, one of its checkpoints, or its `weights`.
-        name: What is looked for in a folder: `LORA_FILE` or `TRANSFORMER_FILE`.
+        part: What is looked for in a folder: "lora", or the name of a `PartFile`.
 
     Returns:
         The finished weights, else those of the newest checkpoint; `path` itself where it is no such folder.
     """
-    if not path.is_dir():
+    name = TRAINED_FILES.get(part)
+    if name is None or not path.is_dir():
         return path
     checkpoints = sorted(path.glob("checkpoints/step-*"), reverse=True)
     places = (path / "weights", path, *(folder for folder in checkpoints if not folder.suffix))
@@ -48,7 +45,7 @@ def parse_lora(text: str) -> LoraFile:
         lora = LoraFile(Path(path), float(weight)) if path else LoraFile(Path(text))
     except ValueError:
         lora = LoraFile(Path(text))
-    lora = replace(lora, path=find_trained(lora.path, LORA_FILE))
+    lora = replace(lora, path=find_trained(lora.path, "lora"))
     if not lora.path.is_file():
         raise RequestError(
             "There is no such LoRA file.", received=lora.path, expected="--lora FILE or --lora FILE:WEIGHT"
@@ -56,6 +53,48 @@ def parse_lora(text: str) -> LoraFile:
     if not math.isfinite(lora.weight):
         raise RequestError("The weight of a LoRA is a number.", received=text, expected="for example 0.6")
     return lora
+
+
+def check_lora_files(loras: Iterable[LoraFile]) -> None:
+    """Raise `WeightsError` unless every LoRA file is whole and one; headers only, before anything large is loaded."""
+    for lora in loras:
+        if lora.path.suffix != ".safetensors" or not lora.path.is_file():
+            continue  # the folder of diffusers or peft, which is looked at when it is read
+        names = read_header(lora.path)
+        if names and not any(".lora_" in name for name in names):
+            raise WeightsError(
+                f"This is not a LoRA file: {lora.path}",
+                received=f"tensors such as {next(iter(names))}",
+                expected="tensors such as lora_unet__... .lora_down.weight or transformer. ... .lora_A.weight",
+                fix=f"for weights of a transformer, use --transformer {lora.path}",
+            )
+
+
+def check_part_files(parts: Mapping[str, Path], spec: ModelSpec, others: Iterable[ModelSpec] = ()) -> None:
+    """Check the files that were given for the parts of a model; headers only.
+
+    Args:
+        parts: Files by the name of the part.
+        spec: The model.
+        others: Models whose parts a file may be instead.
+
+    Raises:
+        RequestError: The model takes no such part.
+        WeightsError: A file is missing, damaged, a LoRA, or another part.
+    """
+    known = {part.name: part for part in spec.part_files}
+    for name, path in parts.items():
+        if name not in known:
+            option = name.replace("_", "-")
+            raise RequestError(
+                f"The model {spec.key} takes no file for {name}.",
+                received=path,
+                expected=", ".join(known) or "no weights beside its folder",
+                fix=near_misses(name, known) or f"leave out --{option}",
+            )
+        check_part_file(path)
+        if path.suffix == ".safetensors":
+            _refuse_other_part(name, path, spec, others)
 
 
 def check_part_file(path: Path) -> None:
@@ -71,52 +110,23 @@ def check_part_file(path: Path) -> None:
         raise WeightsError(f"This is a LoRA file: {path}", expected="weights of a transformer", fix=f"--lora {path}")
 
 
-def check_lora_files(options: LoadOptions) -> None:
-    """Raise `WeightsError` unless every LoRA file is whole and one; headers only, before anything large is loaded."""
-    for lora in options.loras:
-        if lora.path.suffix != ".safetensors" or not lora.path.is_file():
-            continue  # the folder of diffusers or peft, which is looked at when it is read
-        names = read_header(lora.path)
-        if names and not any(".lora_" in name for name in names):
-            raise WeightsError(
-                f"This is not a LoRA file: {lora.path}",
-                received=f"tensors such as {next(iter(names))}",
-                expected="tensors such as lora_unet__... .lora_down.weight or transformer. ... .lora_A.weight",
-                fix=f"for weights of a transformer, use --transformer {lora.path}",
-            )
-
-
-def holds_motion(paths: Iterable[Path]) -> bool:
-    """Whether any of these safetensors files holds a motion module."""
-    return any(MOTION_MARK in name for path in paths if path.suffix == ".safetensors" for name in read_header(path))
-
-
-def is_motion_module(path: Path) -> bool:
-    """Whether a safetensors file holds nothing but a motion module."""
-    return path.suffix == ".safetensors" and all(MOTION_MARK in name for name in read_header(path))
-
-
-def check_transformer_file(options: LoadOptions) -> LoadOptions:
-    """Check `options.transformer` for a version whose transformer has its motion modules: `ModelSpec.find_files`.
-
-    Raises:
-        RequestError: There is a motion module as well.
-        WeightsError: The file, or that of a LoRA, is missing, damaged or a motion module.
-    """
-    if options.motion_module is not None:
-        raise RequestError(
-            "This version takes no motion module: its transformer has them.",
-            received=options.motion_module,
-            fix="leave out --motion-module, or use --model v1",
-        )
-    if options.transformer is not None:
-        check_part_file(options.transformer)
-        if is_motion_module(options.transformer):
-            raise WeightsError(
-                f"This is V1's motion module: {options.transformer}",
-                received="nothing but tensors of a motion module",
-                expected="weights of a transformer of this version, which has its motion modules",
-                fix=f"ea run --model v1 --motion-module {options.transformer}",
-            )
-    check_lora_files(options)
-    return options
+def _refuse_other_part(name: str, path: Path, spec: ModelSpec, others: Iterable[ModelSpec]) -> None:
+    """Raise `WeightsError` where a file is not the part that it was given for, but one that can be told."""
+    header = read_header(path)
+    for model in (spec, *others):
+        for part in model.part_files:
+            if part.matches is None or not part.matches(header):
+                if model is spec and part.name == name and part.matches is not None:
+                    raise WeightsError(
+                        f"This is not the {part.name.replace('_', ' ')} of {spec.key}: {path}",
+                        received="a file with other tensors",
+                        fix=f"for a transformer, use --transformer {path}",
+                    )
+                continue
+            if part.name != name:
+                raise WeightsError(
+                    f"This is the {part.name.replace('_', ' ')} of {model.key}: {path}",
+                    received=f"tensors such as {next(iter(header), 'none')}",
+                    expected=f"a file for --{name.replace('_', '-')}",
+                    fix=f"ea run --model {model.key} --{part.name.replace('_', '-')} {path}",
+                )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ HEAVY_MODULES = ("torch", "diffusers", "transformers", "numpy", "av", "huggingfa
 """What a plugin module must not import at its top, so that `ea --help` stays quick."""
 
 FIRST_PARTY: Mapping[str, str] = {
-    **{f"model v{number}": f"easyanimate-v{number}" for number in range(1, 5)},
     "command train vae": "easyanimate-vae",
     "command train dit": "easyanimate-dit",
     "command train lora": "easyanimate-dit",
@@ -32,7 +32,7 @@ FIRST_PARTY: Mapping[str, str] = {
     "command data": "easyanimate-data",
     "command eval": "easyanimate-data",
 }
-"""Where the known keys of this project come from, so that a missing one can be named."""
+"""Where the commands of this project come from, so that a missing one can be named."""
 
 Spec = ModelSpec | WeightsSource | SchedulerSpec | DatasetSpec | CommandSpec | FilterSpec | CaptionerSpec
 SpecT = TypeVar("SpecT", ModelSpec, WeightsSource, SchedulerSpec, DatasetSpec, CommandSpec, FilterSpec, CaptionerSpec)
@@ -291,7 +291,9 @@ def _refuse_stray_hooks(module: ModuleType) -> None:
 
 
 def _first_party_package(kind: str, key: str) -> str | None:
-    """The package of this project that brings `key`, known by the whole key or by its group."""
+    """The package that brings `key`: by custom that of a model ends in its key; commands are known by name or group."""
+    if kind == "model" and re.fullmatch(r"\w+", key):
+        return f"easyanimate-{key}"
     return FIRST_PARTY.get(f"{kind} {key}") or FIRST_PARTY.get(
         f"{kind} {key.split(maxsplit=1)[0] if key.split() else key}"
     )

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, ClassVar
 from easyanimate_core.hookspecs import PROJECT
 from easyanimate_core.interfaces import VideoPipeline
 from easyanimate_core.registry import HEAVY_MODULES, Plugins, load_plugins
+from easyanimate_core.request import Progress, Video, VideoRequest
 from easyanimate_core.shapes import PixelShape
-from easyanimate_core.spec import Progress, Video, VideoRequest
 
 if TYPE_CHECKING:
     from easyanimate_core.spec import ModelSpec

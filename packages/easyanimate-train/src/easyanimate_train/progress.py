@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import TextIO
 
-    from easyanimate_core.spec import Progress
+    from easyanimate_core.request import Progress
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from easyanimate_core.checkpoint import Component, check_components, check_exists, read_json
+from easyanimate_core.checkpoint import Component, check_components, check_exists
+from easyanimate_core.weights_file import read_json
 from easyanimate_core.errors import WeightsError
 from easyanimate_core.version import refuse_other_version
 

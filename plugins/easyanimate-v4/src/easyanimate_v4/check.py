@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from easyanimate_core.checkpoint import Component, check_components, check_exists, complete_config, read_json
+from easyanimate_core.checkpoint import Component, check_components, check_exists
+from easyanimate_core.weights_file import read_json
+from easyanimate_core.weights_folder import complete_config
 from easyanimate_core.version import refuse_other_version
 
 from easyanimate_v4.config import EASYANIMATE_V4_XL_2_INP_TRANSFORMER

@@ -32,7 +32,7 @@ from easyanimate_data.sheet import contact_sheet
 
 if TYPE_CHECKING:
     from easyanimate_core.interfaces import VideoPipeline
-    from easyanimate_core.spec import Defaults, Video
+    from easyanimate_core.request import Defaults, Video
 
     from easyanimate_data.frames import Frames
     from easyanimate_data.shapes.caption import Language

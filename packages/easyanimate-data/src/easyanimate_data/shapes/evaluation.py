@@ -11,7 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from easyanimate_core.spec import VideoRequest
+from easyanimate_core.request import VideoRequest
 
 from easyanimate_data.shapes.caption import Combination, Language, canonical_caption
 from easyanimate_data.shapes.clip import COMBINATIONS, HELD_OUT, render_clip
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from easyanimate_core.interfaces import VideoPipeline
-    from easyanimate_core.spec import Defaults, Video
+    from easyanimate_core.request import Defaults, Video
 
     from easyanimate_data.frames import Frames
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from easyanimate_core.atomic import atomic_path
 from easyanimate_core.errors import MediaError
-from easyanimate_core.spec import Video
+from easyanimate_core.request import Video
 from easyanimate_core.video import write_video
 
 from easyanimate_data.shapes.caption import LANGUAGES, Language

@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from easyanimate_core.spec import Video
+from easyanimate_core.request import Video
 from easyanimate_core.video import write_video
 from easyanimate_data.preparation.report.chart import BOTTOM, LEFT, RIGHT, TOP, draw_histogram
 from easyanimate_data.preparation.report.count import count_totals, count_values, describe_shape

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from easyanimate_core.checkpoint import complete_config, read_json
+from easyanimate_core.weights_file import read_json
+from easyanimate_core.weights_folder import complete_config
 from easyanimate_core.errors import WeightsError
 from easyanimate_torch.checkpoint import check_shapes, read_weights
 from easyanimate_torch.quiet import silence_libraries

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from easyanimate_core.shapes import PixelShape
-    from easyanimate_core.spec import VideoRequest
+    from easyanimate_core.request import VideoRequest
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from easyanimate_core.errors import RequestError
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.shapes import PixelShape
-from easyanimate_core.spec import Progress, Video
+from easyanimate_core.request import Progress, Video
 
 from easyanimate_dit.sampling.long_video import join_segments, plan_segments
 from easyanimate_dit.sampling.noise import SeededNoise
@@ -21,7 +21,7 @@ from easyanimate_dit.sampling.sampler import SAMPLERS, make_scheduler
 
 if TYPE_CHECKING:
     import numpy as np
-    from easyanimate_core.spec import VideoRequest
+    from easyanimate_core.request import VideoRequest
 
     from easyanimate_dit.sampling.noise import NoiseSource
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline, ReportProgress

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from easyanimate_core.dataset import BatchedDataset
-    from easyanimate_core.spec import Defaults
+    from easyanimate_core.request import Defaults
     from easyanimate_train.stream import Place
 
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from easyanimate_core.dataset import BatchedDataset, TrainingBatch
-    from easyanimate_core.spec import Defaults
+    from easyanimate_core.request import Defaults
     from easyanimate_train.stream import Place
 
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from easyanimate_core.registry import load_plugins
-from easyanimate_core.spec import VideoRequest
+from easyanimate_core.request import VideoRequest
 from easyanimate_core.video import write_image, write_video
 from easyanimate_core.weights import read_defaults
 from easyanimate_train.task import Validation
@@ -15,7 +15,7 @@ from easyanimate_train.task import Validation
 from easyanimate_dit.sampling.request_pipeline import RequestPipeline
 
 if TYPE_CHECKING:
-    from easyanimate_core.spec import Defaults
+    from easyanimate_core.request import Defaults
 
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
     from easyanimate_dit.training.config import DitTrainingConfig, ValidationConfig

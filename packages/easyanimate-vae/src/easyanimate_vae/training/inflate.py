@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from easyanimate_core.checkpoint import read_json
+from easyanimate_core.weights_file import read_json
 from easyanimate_core.errors import WeightsError
 from torch import Tensor
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from easyanimate_core.errors import RequestError
-from easyanimate_core.spec import Video
+from easyanimate_core.request import Video
 from easyanimate_core.video import write_image, write_video
 from easyanimate_train.task import Validation
 

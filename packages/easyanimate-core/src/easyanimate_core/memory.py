@@ -7,16 +7,15 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from easyanimate_core.checkpoint import PICKLE_SUFFIXES, read_header
 from easyanimate_core.errors import EasyAnimateError
 from easyanimate_core.machine import format_bytes, free_memory, peak_memory, read_machine
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
+    from easyanimate_core.request import VideoRequest
     from easyanimate_core.shapes import ShapeRule
-    from easyanimate_core.spec import LoadOptions, VideoRequest
+    from easyanimate_core.spec import LoadOptions
 
 _TEXTS = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 
@@ -48,7 +47,7 @@ def check_memory(options: LoadOptions) -> None:
     Raises:
         EasyAnimateError: When the weights do not fit.
     """
-    if options.weights is None or _weights_size(options.weights, 4) < free_memory():
+    if options.weights is None or options.weights.count_bytes(4) < free_memory():
         return
     if options.device not in (None, "cpu"):
         return
@@ -57,9 +56,9 @@ def check_memory(options: LoadOptions) -> None:
     if device is None or device.name != "cpu":
         return
     dtype = options.dtype or device.dtypes[0]
-    needed = _weights_size(options.weights, 4 if dtype == "float32" else 2)
+    needed = options.weights.count_bytes(4 if dtype == "float32" else 2)
     if needed >= device.free_bytes:
-        half = _weights_size(options.weights, 2)
+        half = options.weights.count_bytes(2)
         narrower = ", or --dtype bfloat16" if dtype == "float32" and half < device.free_bytes else ""
         raise EasyAnimateError(
             "This machine has too little memory for these weights.",
@@ -106,15 +105,3 @@ def describe_peak() -> str:
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return main
     return f"{main}, GPU {format_bytes(torch.cuda.max_memory_allocated())}"
-
-
-def _weights_size(folder: Path, num_bytes: int) -> int:
-    """Memory that the weights take with `num_bytes` per number; of a part in two formats safetensors counts."""
-    total = 0
-    for part in {path.parent for path in folder.rglob("*") if path.is_file()}:
-        tensors = [tensor for path in part.glob("*.safetensors") for tensor in read_header(path).values()]
-        if tensors:
-            total += sum(math.prod(tensor.shape) * num_bytes for tensor in tensors)
-        else:
-            total += sum(path.stat().st_size for path in part.iterdir() if path.suffix in PICKLE_SUFFIXES)
-    return total
