@@ -35,7 +35,8 @@ def rerun(
     manifest = read_manifest(file)
     request = _read_request(manifest)
     of_clip = tuple(item for item in manifest.inputs if item.role in ROLES.values())
-    parts = [item for item in manifest.inputs if item not in of_clip and item.role != "lora"]
+    others = [item for item in manifest.inputs if item not in of_clip and item.role != "lora"]
+    parts: dict[str, Any] = {item.role.replace("-", "_"): item.check() for item in others}
     with PhaseDisplay() as display:
         model = open_model(
             manifest.model,
@@ -45,7 +46,7 @@ def rerun(
             loras=[
                 LoraFile(item.check(), 1.0 if item.weight is None else item.weight) for item in manifest.files("lora")
             ],
-            **{item.role.replace("-", "_"): item.check() for item in parts},
+            **parts,
         )
         _check_weights(model.weights, manifest.weights)
         model.check(request)

@@ -36,8 +36,8 @@ class ShapeRule:
         size_multiple: Height and width are multiples of this.
         chunk_frames: Frames that are coded together: frame counts are multiples of it, or 1 for an image.
         chunk_latents: Latent frames that one chunk is coded to.
-        first_frames: Frames before the first chunk, each coded to one latent frame. Many causal VAEs have 1: frame counts
-            are then 1 + k * chunk_frames.
+        first_frames: Frames before the first chunk, each coded to one latent frame. Many causal VAEs have 1: frame
+            counts are then 1 + k * chunk_frames.
         spatial_stride: Pixels per latent position along height and width.
         max_frames: The longest clip accepted.
         max_size: The longest side accepted, in pixels.

@@ -86,10 +86,10 @@ class ModelSpec:
             and an empty tuple any word.
         identify: How sure the model is that a folder holds its weights: 0 not at all; of several models the highest
             number counts. Reads headers and configurations only. None cannot tell.
-        check_weights: Raises `WeightsError` unless the folder holds whole weights of this model; reads no tensors, so that
-            a wrong folder is refused before anything heavy is imported.
-        complete: What the weights folder says of the model, as fields of this class to replace: tasks, shapes, defaults,
-            samplers, ... Called before anything is loaded. None: one key stands for one fixed set.
+        check_weights: Raises `WeightsError` unless the folder holds whole weights of this model; reads no tensors, so
+            that a wrong folder is refused before anything heavy is imported.
+        complete: What the weights folder says of the model, as fields of this class to replace: tasks, shapes,
+            defaults, samplers, ... Called before anything is loaded. None: one key stands for one fixed set.
         part_files: Files that it can be loaded from beside the folder.
         find_files: Fills in part files that lie beside the weights, and checks what `PartFile` cannot tell.
         list_lora_targets: Paths of the modules that a LoRA can change, for each component ("transformer",
