@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 from easyanimate_core import LoadOptions, LoraFile, RequestError, WeightsError
-from easyanimate_core.weights_folder import complete_config
 from easyanimate_core.hookspecs import PROJECT
+from easyanimate_core.weights_folder import complete_config
 from easyanimate_v4.build import load, load_components
 from easyanimate_v4.check import check_weights
 from easyanimate_v4.config import EASYANIMATE_V4_VAE

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from easyanimate_core.errors import RequestError
 from easyanimate_core.registry import load_plugins
-from easyanimate_core.shapes import PixelShape
 from easyanimate_core.request import Progress, Video
+from easyanimate_core.shapes import PixelShape
 
 from easyanimate_dit.sampling.long_video import join_segments, plan_segments
 from easyanimate_dit.sampling.noise import SeededNoise

@@ -1,4 +1,4 @@
-"""The sampling pipeline of V1 to V3, from their parts by role; what differs between them is what they hand over."""
+"""What all PixArt models have in common for sampling: one T5, sizes, the embedding of a picture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from easyanimate_dit.pixart import NUM_CLIP_TOKENS
 from easyanimate_dit.pixart.caption_cleaning import clean_caption
 from easyanimate_dit.sampling.conditioning import ClipEmbedConditioner, PixArtSizeConditioner
 from easyanimate_dit.sampling.latent import LatentCodec
-from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
 from easyanimate_dit.sampling.preparation import VersionParts
 from easyanimate_dit.sampling.text import TextBranch, TextConditioner
 
@@ -22,21 +21,11 @@ if TYPE_CHECKING:
 _TEXT_LENGTH = 120
 """Tokens of a prompt in training."""
 
-SCHEDULER: dict[str, Any] = {
-    "num_train_timesteps": 1000,
-    "beta_start": 0.0001,
-    "beta_end": 0.02,
-    "beta_schedule": "linear",
-    "steps_offset": 1,
-    "prediction_type": "epsilon",
-}
-"""What the released checkpoints were trained with; all else is the default of a sampler's class."""
 
-
-def build_pixart_pipeline(
+def make_pixart_parts(
     components: Mapping[str, Any], shapes: ShapeRule, *, smooth: bool, inpaint: Inpainter | None = None
-) -> EasyAnimatePipeline:
-    """Assemble the pipeline.
+) -> VersionParts:
+    """What the sampling pipeline is given.
 
     Args:
         components: Parts by role: "vae", "text_encoder", "tokenizer", "transformer", "scheduler", and "image_encoder"
@@ -57,11 +46,10 @@ def build_pixart_pipeline(
     image = None
     if transformer.has_clip:
         image = ClipEmbedConditioner(components["image_processor"], components["image_encoder"], NUM_CLIP_TOKENS)
-    parts = VersionParts(
+    return VersionParts(
         text=TextConditioner((text,)),
         size=PixArtSizeConditioner(transformer.has_size_condition),
         codec=LatentCodec(components["vae"], shapes, smooth=smooth),
         inpaint=inpaint,
         image=image,
     )
-    return EasyAnimatePipeline(**components, parts=parts)
