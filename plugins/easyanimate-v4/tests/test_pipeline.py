@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from easyanimate_core import LoadOptions, RequestError
-from easyanimate_v4.build import load
+from easyanimate_core import LoadOptions, RequestError, WeightsFolder
+from easyanimate_v4.plugin import V4
 
 SIZE = {"num_frames": 8, "height": 32, "width": 48, "num_inference_steps": 3, "guidance_scale": 4.0}
 
@@ -140,12 +140,12 @@ def test_wrong_arguments_are_refused(pipe, arguments, message):
 
 
 def test_bfloat16_runs(checkpoint, make_request):
-    clip = load(LoadOptions(weights=checkpoint, device="cpu", dtype="bfloat16"))(make_request(num_frames=1))
+    clip = V4.load(LoadOptions(weights=WeightsFolder(checkpoint), device="cpu", dtype="bfloat16"))(make_request(num_frames=1))
     assert clip.frames.std() > 0
 
 
 def test_a_lora_acts_until_it_is_unloaded(checkpoint):
-    pipe = load(LoadOptions(weights=checkpoint, device="cpu")).pipeline
+    pipe = V4.load(LoadOptions(weights=WeightsFolder(checkpoint), device="cpu")).pipeline
     width = pipe.transformer.config.hidden_size
     name = "lora_unet__blocks_0_attn1_to_v"
     generator = seeds(0)[0]

@@ -7,9 +7,9 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from easyanimate_core import LoadOptions, RequestError, SchedulerSpec, Video
+from easyanimate_core import LoadOptions, RequestError, SchedulerSpec, Video, WeightsFolder
 from easyanimate_dit.loading.placement import offload_layers
-from easyanimate_v4.build import load
+from easyanimate_v4.plugin import V4
 
 
 def test_the_same_request_makes_the_same_clip(pipeline, make_request):
@@ -139,7 +139,7 @@ def test_samplers_of_plugins_can_be_chosen(pipeline, make_request, monkeypatch):
 
 
 def test_layers_can_come_and_go(checkpoint, pipeline, make_request, picture):
-    offloaded = load(LoadOptions(weights=checkpoint, device="cpu"))
+    offloaded = V4.load(LoadOptions(weights=WeightsFolder(checkpoint), device="cpu"))
     models = [part for part in offloaded.pipeline.components.values() if isinstance(part, torch.nn.Module)]
     offload_layers(models, torch.device("cpu"))
     request = make_request(start_images=(picture(),))
