@@ -140,7 +140,9 @@ def test_wrong_arguments_are_refused(pipe, arguments, message):
 
 
 def test_bfloat16_runs(checkpoint, make_request):
-    clip = V4.load(LoadOptions(weights=WeightsFolder(checkpoint), device="cpu", dtype="bfloat16"))(make_request(num_frames=1))
+    clip = V4.load(LoadOptions(weights=WeightsFolder(checkpoint), device="cpu", dtype="bfloat16"))(
+        make_request(num_frames=1)
+    )
     assert clip.frames.std() > 0
 
 

@@ -59,7 +59,9 @@ def load_model(checkpoint):
     """A model of its own for every run, because training changes it."""
 
     def make(*loras):
-        return V4.load(LoadOptions(weights=WeightsFolder(checkpoint), device="cpu", dtype="float32", loras=loras)).pipeline
+        return V4.load(
+            LoadOptions(weights=WeightsFolder(checkpoint), device="cpu", dtype="float32", loras=loras)
+        ).pipeline
 
     return make
 

@@ -199,7 +199,9 @@ def test_a_file_of_another_model_names_it(case):
         },
         source="old.safetensors",
     )
-    with pytest.raises(WeightsError, match=r"of another model(?s:.*)that of v1 or v2 or v3(?s:.*)--model v1 or v2 or v3"):
+    with pytest.raises(
+        WeightsError, match=r"of another model(?s:.*)that of v1 or v2 or v3(?s:.*)--model v1 or v2 or v3"
+    ):
         merge_lora(lora, "transformer", case.transformer)
 
 

@@ -193,7 +193,9 @@ class TestRefusals:
     def test_a_lora_of_another_model(self, write, tmp_path, name):
         ends = (".lora_down", ".lora_up") if name.startswith("lora") else (".lora_A", ".lora_B")
         tensors = {f"{name}{ends[0]}.weight": torch.zeros(2, 8), f"{name}{ends[1]}.weight": torch.zeros(8, 2)}
-        with pytest.raises(WeightsError, match=r"No installed model has such a layer in its transformer(?s:.*)v1, v2, v3, v4"):
+        with pytest.raises(
+            WeightsError, match=r"No installed model has such a layer in its transformer(?s:.*)v1, v2, v3, v4"
+        ):
             convert_lora(write(tensors), tmp_path / "out.safetensors")
 
     def test_a_mixture(self, golden, write, tmp_path):

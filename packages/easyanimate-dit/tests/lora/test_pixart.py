@@ -156,7 +156,9 @@ class TestOtherModel:
             assert merge_lora(lora, "transformer", transformer) == len(lora.layers["transformer"])
             return
         before = {name: value.clone() for name, value in transformer.state_dict().items()}
-        with pytest.raises(WeightsError, match=rf"x.safetensors: its transformer is that of {file}\n(?s:.*)--model {file},"):
+        with pytest.raises(
+            WeightsError, match=rf"x.safetensors: its transformer is that of {file}\n(?s:.*)--model {file},"
+        ):
             merge_lora(lora, "transformer", transformer)
         assert all(torch.equal(transformer.state_dict()[name], value) for name, value in before.items())
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from easyanimate_core.weights_file import PICKLE_SUFFIXES, check_file, read_json
 from easyanimate_core.errors import WeightsError
+from easyanimate_core.weights_file import PICKLE_SUFFIXES, check_file, read_json
 from safetensors.torch import load_file
 from torch import Tensor
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from easyanimate_core.weights_file import read_json
 from easyanimate_core.errors import WeightsError
+from easyanimate_core.weights_file import read_json
 from torch import Tensor
 
 from easyanimate_vae.autoencoder import AutoencoderKLMagvit
