@@ -10,10 +10,10 @@ from typing import Any, Literal
 import torch
 from easyanimate_core.checkpoint import read_json
 from easyanimate_core.errors import WeightsError
+from easyanimate_torch.checkpoint import check_shapes, list_shapes, read_folder
 from torch import Tensor
 
 from easyanimate_vae.autoencoder import AutoencoderKLMagvit
-from easyanimate_vae.checkpoint import check_keys, find_weights, read_tensors
 
 Place = Literal[0, 1, 2]
 """Which of a kernel's three places in time gets the 2D kernel; the other two stay empty."""
@@ -56,15 +56,13 @@ def inflate_image_vae(model: AutoencoderKLMagvit, folder: Path, *, prefer: Liter
     """
     config = read_json(folder / "config.json")
     _check_settings(model, config, folder)
-    path = find_weights(folder)
-    found = {_current_name(key): tensor for key, tensor in read_tensors(path).items()}
+    found = {_current_name(key): tensor for key, tensor in read_folder(folder).items()}
     own = model.state_dict()
     names = {key: _image_name(key) for key in own if not _is_left_out(key, config)}
-    check_keys(
+    check_shapes(
         {name: _image_shape(own[key]) for key, name in names.items()},
-        found,
-        path,
-        model="video VAE that it is to start",
+        list_shapes(found),
+        source=str(folder),
         fix=f"give the model the widths, depth and latent channels of {folder / 'config.json'}",
     )
     places = _choose_places(model, prefer)
