@@ -48,7 +48,7 @@ def inflate_image_vae(model: AutoencoderKLMagvit, folder: Path, *, prefer: Liter
         folder: An `AutoencoderKL` of diffusers or a `FrameAutoencoder` of this package: `config.json` and weights.
         prefer: What V4's decoder starts with, whose convolutions are symmetric for a single latent frame and causal for
             clips. "frame": single frames are exact, but where clips move, every convolution lags a frame behind.
-            "clip": clips are as in the other flavours, but single frames are blank until training has seen some.
+            "clip": clips are as in the other variants, but single frames are blank until training has seen some.
 
     Raises:
         WeightsError: When a file is missing or damaged, a setting differs, or keys are missing, unknown or of another
@@ -76,7 +76,7 @@ def inflate_image_vae(model: AutoencoderKLMagvit, folder: Path, *, prefer: Liter
 
 
 def _choose_places(model: AutoencoderKLMagvit, prefer: str) -> dict[str, Place]:
-    """Where encoder and decoder of this flavour have the present frame."""
+    """Where encoder and decoder of this variant have the present frame."""
     settings = model.settings
     symmetric = settings.cache_compression_vae or settings.slice_compression_vae
     encoder: Place = _CENTRE if symmetric else _LAST
