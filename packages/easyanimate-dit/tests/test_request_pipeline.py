@@ -128,18 +128,15 @@ def test_an_exception_in_progress_stops_the_run(pipeline, make_request):
 
 def test_samplers_of_plugins_can_be_chosen(pipeline, make_request, monkeypatch):
     from diffusers import HeunDiscreteScheduler
-    from easyanimate_dit.sampling import request_pipeline
-    from easyanimate_dit.sampling.sampler import allow_tensors_as_arrays
-
-    def create(config):
-        with allow_tensors_as_arrays():
-            return HeunDiscreteScheduler.from_config(config)
+    from easyanimate_dit.sampling import scheduler
 
     class Plugins:
         def schedulers(self):
-            return {"heun": SchedulerSpec(name="heun", summary="second order", create=create)}
+            return {
+                "heun": SchedulerSpec(name="heun", summary="second order", create=HeunDiscreteScheduler.from_config)
+            }
 
-    monkeypatch.setattr(request_pipeline, "load_plugins", Plugins)
+    monkeypatch.setattr(scheduler, "load_plugins", Plugins)
     assert pipeline(make_request(num_frames=1, sampler="heun")).frames.std() > 0
     assert isinstance(pipeline.pipeline.scheduler, HeunDiscreteScheduler)
 
