@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import init_empty_weights
-from easyanimate_core.checkpoint import PICKLE_SUFFIXES, check_file, check_folder, complete_config, read_json
+from easyanimate_core.checkpoint import check_folder
 from easyanimate_core.errors import WeightsError
+from easyanimate_core.weights_file import PICKLE_SUFFIXES, check_file, read_json
+from easyanimate_core.weights_folder import complete_config
 from safetensors.torch import load_file
 
 from easyanimate_torch.quiet import silence_libraries

@@ -98,14 +98,16 @@ class ModelPart:
 
     def load(self, folder: Path, settings: PartSettings) -> Any:
         """See `Part`; a file for its role replaces some or all of its tensors."""
+        from easyanimate_torch.checkpoint import load_model
         from easyanimate_torch.device import choose_vae_dtype
 
-        from easyanimate_dit.loading.component import load_model, replace_weights
+        from easyanimate_dit.loading.component import freeze, replace_weights
 
         dtype = choose_vae_dtype(settings.dtype) if self.overflows else settings.dtype
         config = self.complete_config(read_json(folder / "config.json"))
         config = {name: config[name] for name in self.release}
-        model = load_model(Target(self.target).resolve(), folder, dtype, config, known_extras=self.extras)
+        model_class = Target(self.target).resolve()
+        model = freeze(load_model(model_class, folder, dtype=dtype, changes=config, known_extras=self.extras))
         if folder.name in settings.files:
             replace_weights(model, settings.files[folder.name])
         return model
