@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import typer
+from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.errors import RequestError
 from easyanimate_core.machine import read_machine
 from easyanimate_core.manifest import InputFile, Manifest, WeightsRecord, describe_request
@@ -17,7 +18,6 @@ from easyanimate_core.weights import FoundWeights, hash_weights, read_defaults, 
 
 from easyanimate_cli.clip import Clip, check_outputs, plan_clips
 from easyanimate_cli.memory import check_memory, describe_peak, explain_load, explain_run, explaining_memory
-from easyanimate_cli.progress import PhaseDisplay
 from easyanimate_cli.table import print_table
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 class ShiftedLayerNorm(nn.Module):
-    """Layer norm followed by a shift that depends on the conditioning vector; no scale and no gate (README, 2. c)."""
+    """Layer norm followed by a shift that depends on the conditioning vector; no scale and no gate."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -7,11 +7,11 @@ the encoders. What changed has another name, so nothing stale is ever read; a da
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from easyanimate_core.atomic import atomic_path
 from easyanimate_core.errors import RequestError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -42,10 +42,6 @@ class Cache:
         """The key of an entry that depends on these."""
         return hashlib.sha256("\n".join([self.source, *map(str, parts)]).encode()).hexdigest()
 
-    def has(self, key: str) -> bool:
-        """Whether there is such an entry."""
-        return self._path(key).is_file()
-
     def read(self, key: str) -> tuple[dict[str, Tensor], str] | None:
         """The tensors and the text of an entry."""
         try:
@@ -56,12 +52,9 @@ class Cache:
 
     def write(self, key: str, tensors: dict[str, Tensor], text: str = "") -> None:
         """Keep an entry; whole or not at all."""
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
         content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(content, temporary, metadata={"text": text})
-        temporary.replace(path)
+        with atomic_path(self._path(key)) as part:
+            save_file(content, part, metadata={"text": text})
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.safetensors"

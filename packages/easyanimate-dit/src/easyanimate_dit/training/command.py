@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.errors import RequestError
 from easyanimate_core.options import SettingsReader
 from easyanimate_core.registry import load_plugins
@@ -11,7 +12,6 @@ from easyanimate_core.spec import LoadOptions
 from easyanimate_core.weights import read_training, resolve_weights
 from easyanimate_train.launch import EXTRA_OPTIONS, launch
 from easyanimate_train.plan import on_trial, print_plan
-from easyanimate_train.progress import showing_progress
 
 from easyanimate_dit.training.config import DitTrainingConfig, LoraTrainingConfig
 
@@ -67,13 +67,13 @@ def _make_command(kind: type[DitTrainingConfig], name: str, summary: str) -> Cal
         from easyanimate_dit.training.run import open_dataset, prepare_task, train_dit
 
         pipeline = load_pipeline(settings, name)
-        with showing_progress() as report:
+        with PhaseDisplay() as display:
             dataset = open_dataset(settings, pipeline)
             if plan:
                 with on_trial(settings) as trial:
                     print_plan(prepare_task(trial, pipeline, dataset), trial, dataset)
                 return
-            trained = train_dit(settings, pipeline, dataset, resume=resume, on_progress=report)
+            trained = train_dit(settings, pipeline, dataset, resume=resume, on_progress=display.show)
         print(trained)  # noqa: T201 (the result, for scripts)
 
     train.__doc__ = summary
