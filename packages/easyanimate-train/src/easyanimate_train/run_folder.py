@@ -1,4 +1,4 @@
-"""The output folder of a training run: configuration, loss log, numbered checkpoints that are never half-written."""
+"""The output folder of a training run: settings, loss log, and checkpoints that are whole or not there."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class RunFolder:
 
     Args:
         path: The folder.
-        config: A dataclass; kept in `train.json` and compared when the run is resumed.
-        resume: Continue from the newest checkpoint. Otherwise the folder must be new.
-        is_main: Whether this is the one process, of those that train together, that keeps the folder in order.
-        wait: Waits until all processes are there.
+        config: Settings, a dataclass; written to `train.json` and compared when the run is resumed.
+        resume: Resume the run in the folder; otherwise the folder must not hold one.
+        is_main: Whether this is the main process, which alone writes what all processes share.
+        wait: Waits until all processes get there.
 
     Raises:
-        RequestError: When the folder holds another run, or there is nothing to resume.
+        RequestError: The folder holds another run, or there is nothing to resume.
     """
 
     def __init__(
@@ -47,21 +47,21 @@ class RunFolder:
         kept = path / "train.json"
         if resume and not kept.exists():
             raise RequestError(
-                "There is nothing to resume.",
+                "There is no run to resume.",
                 received=path,
                 expected="the folder of an earlier run",
-                fix="drop --resume",
+                fix="leave out --resume to start a run",
             )
         if kept.exists() and not resume:
             raise RequestError(
-                "The folder holds an earlier run.",
+                "The output folder already holds a run.",
                 received=path,
-                expected="a new folder",
-                fix="add --resume to continue it, or choose another --out",
+                expected="a folder without a run",
+                fix="add --resume to resume it, or choose another --out",
             )
         if resume:
             _refuse_changes(json.loads(kept.read_text(encoding="utf-8")), settings)
-        wait()  # so that nobody finds what the main process is about to write
+        wait()  # so that no process finds the file that the main process is about to write
         if is_main:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
             with atomic_path(kept) as part:
@@ -69,7 +69,7 @@ class RunFolder:
 
     @property
     def newest(self) -> tuple[int, Path] | None:
-        """Step and folder of the newest checkpoint."""
+        """Step and folder of the newest checkpoint; None where there is none."""
         found = self._list_checkpoints()
         return (int(found[-1].name.removeprefix("step-")), found[-1]) if found else None
 
@@ -139,14 +139,14 @@ class RunFolder:
 
 
 def _read_step(line: str) -> float:
-    """Step of a log line; a line that was cut off counts as too late."""
+    """Step of a log line; infinite for a line that was cut off."""
     try:
         return json.loads(line)["step"]
     except (ValueError, KeyError):
         return float("inf")
 
 
-FREE = {
+CHANGEABLE = {
     "max_steps",
     "checkpoint_every",
     "keep_checkpoints",
@@ -156,25 +156,25 @@ FREE = {
     "out",
     "data.workers",
 }
-"""What a resumed run may change: how far it goes, what it writes, and who reads ahead."""
+"""Settings that a resumed run may change, because they do not change its numbers."""
 
 
 def _refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """A resumed run has the settings it began with, but for those in `FREE`."""
+    """Raise `RequestError` where settings other than those in `CHANGEABLE` differ from those of the run."""
     before, now = _flatten(before), _flatten(now)
-    changed = [name for name in sorted((before.keys() | now.keys()) - FREE) if before.get(name) != now.get(name)]
+    changed = [name for name in sorted((before.keys() | now.keys()) - CHANGEABLE) if before.get(name) != now.get(name)]
     if changed:
         difference = "; ".join(f"{name}: {before.get(name)} -> {now.get(name)}" for name in changed)
         raise RequestError(
-            "The settings differ from those the run began with.",
+            "The settings differ from those of the run to resume.",
             received=difference,
             expected="the same settings",
-            fix="resume with the first settings, or start a new run with another --out",
+            fix="resume with the settings of the run, or start a new run with another --out",
         )
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their whole names, such as `data.workers`."""
+    """Settings by their full names, such as `data.workers`."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict):
