@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from easyanimate_dit.hunyuan.rotary import make_rotary_table, rotate
+from easyanimate_dit.attention import rotate
+from easyanimate_dit.hunyuan.rotary import make_rotary_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

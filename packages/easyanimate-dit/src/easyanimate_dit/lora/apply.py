@@ -12,7 +12,7 @@ import torch
 from easyanimate_core.errors import WeightsError, near_misses
 from torch import nn
 
-from easyanimate_dit.embedding import FusedProjectionAttention
+from easyanimate_dit.hunyuan.embedding import FusedProjectionAttention
 from easyanimate_dit.lora.file import Component, Lora, LoraLayer, make_peft_config, name_original, name_peft, read_lora
 from easyanimate_dit.pixart import Transformer3DModel
 
