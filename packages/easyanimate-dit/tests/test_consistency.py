@@ -5,7 +5,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, LCMScheduler
 from easyanimate_core.errors import RequestError
 from easyanimate_dit.training.config import LcmConfig
-from easyanimate_dit.training.consistency import ConsistencySolver, compute_distance
+from easyanimate_dit.training.consistency import ConsistencySolver, compute_consistency_loss
 
 CONFIG = {"beta_start": 0.00085, "beta_end": 0.03, "beta_schedule": "scaled_linear", "clip_sample": False}
 
@@ -27,7 +27,7 @@ def latents():
 def test_the_solver_takes_the_timesteps_of_the_original(build):
     solver = build()
     assert solver.timesteps.tolist() == list(range(19, 1000, 20))
-    assert solver.earlier.tolist() == [0, *range(19, 980, 20)]
+    assert solver.previous_timesteps.tolist() == [0, *range(19, 980, 20)]
     with pytest.raises(RequestError, match="too large"):
         build(num_ddim_steps=1001)
 
@@ -38,10 +38,10 @@ def test_a_step_is_that_of_diffusers(build, latents, prediction_type):
     scheduler = DDIMScheduler(**CONFIG, prediction_type=prediction_type, set_alpha_to_one=False)
     scheduler.set_timesteps(50)
     for index in (0, 1, 49):
-        start, end = solver.timesteps[[index]], solver.earlier[[index]]
+        start, end = solver.timesteps[[index]], solver.previous_timesteps[[index]]
         noisy, prediction = latents[:, :1]
         expected = scheduler.step(prediction, int(start), noisy).prev_sample
-        torch.testing.assert_close(solver.step(noisy, prediction, start, end), expected)
+        torch.testing.assert_close(solver.take_ddim_step(noisy, prediction, start, end), expected)
 
 
 def test_a_jump_is_mixed_by_hand_computed_shares(build, latents):
@@ -51,7 +51,7 @@ def test_a_jump_is_mixed_by_hand_computed_shares(build, latents):
     kept = DDPMScheduler(**CONFIG).alphas_cumprod[timesteps].view(-1, 1, 1, 1, 1)
     clean = kept.sqrt() * noisy - (1 - kept).sqrt() * prediction
     # tau t = 1.5: c_skip = 0.25 / (2.25 + 0.25), c_out = 1.5 / sqrt(2.25 + 0.25)
-    found = solver.jump(noisy, prediction, timesteps)
+    found = solver.predict_origin(noisy, prediction, timesteps)
     torch.testing.assert_close(found[0], noisy[0])
     torch.testing.assert_close(found[1], 0.1 * noisy[1] + 0.9486833 * clean[1])
 
@@ -61,11 +61,11 @@ def test_a_jump_is_that_of_the_sampler(build, latents):
     scheduler.set_timesteps(4)
     noisy, prediction = latents[:, :1]
     denoised = scheduler.step(prediction, scheduler.timesteps[0], noisy).denoised
-    torch.testing.assert_close(solver.jump(noisy, prediction, scheduler.timesteps[:1]), denoised)
+    torch.testing.assert_close(solver.predict_origin(noisy, prediction, scheduler.timesteps[:1]), denoised)
 
 
 def test_the_distances_are_those_computed_by_hand():
     found, target = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 0.0])
-    assert compute_distance(found, target, LcmConfig()) == 4.5
-    huber = compute_distance(found, target, LcmConfig(loss="huber", huber_c=4.0))
+    assert compute_consistency_loss(found, target, LcmConfig()) == 4.5
+    huber = compute_consistency_loss(found, target, LcmConfig(loss="huber", huber_c=4.0))
     assert huber == pytest.approx(0.5)  # (sqrt(9 + 16) - 4) / 2

@@ -154,9 +154,9 @@ def test_the_loss_is_computed_in_full_precision(configure):
     found = []
     for precise in (True, False):
         task, dataset = prepare_task(configure("run"))
-        place, batch = next(iter(BatchStream(dataset, task.load)))
+        shard, batch = next(iter(BatchStream(dataset, task.load)))
         with torch.autocast("cpu", torch.bfloat16, enabled=not precise):
-            found.append(task.compute("vae", batch, place, 0))
+            found.append(task.compute("vae", batch, shard, 0))
     for name, value in found[0].items():
         assert found[1][name].dtype == torch.float32
         torch.testing.assert_close(found[1][name], value, rtol=0.02, atol=0)

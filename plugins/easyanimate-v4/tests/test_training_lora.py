@@ -80,8 +80,8 @@ def compute_loss(config, pipeline, *, rank=0, num_ranks=1):
     """What a process has as its first loss."""
     dataset = CycledBatches(Clips(), config.data, seed=config.seed)
     task = prepare_task(config, pipeline, dataset)
-    place, batch = next(iter(BatchStream(dataset, task.load, rank=rank, num_ranks=num_ranks)))
-    return task.compute("transformer", batch, place, 0)["loss"].item()
+    shard, batch = next(iter(BatchStream(dataset, task.load, rank=rank, num_ranks=num_ranks)))
+    return task.compute("transformer", batch, shard, 0)["loss"].item()
 
 
 def read_losses(config):
@@ -176,7 +176,7 @@ def test_targets_choose_modules_by_a_part_of_their_path(configure, load_model):
 
 def test_a_lora_of_nothing_is_refused_before_anything_is_written(configure, load_model):
     config = configure("run", lora=LoraConfig(targets=("attention",)))
-    with pytest.raises(RequestError, match="No module has such a name"):
+    with pytest.raises(RequestError, match=r"matches lora\.targets"):
         train(config, load_model())
     assert not config.out.exists()
     with pytest.raises(RequestError, match="rank"):
@@ -217,7 +217,7 @@ def test_the_text_encoder_learns_at_half_the_rate_and_its_layers_are_written(con
     pipeline = load_model()
     before = {path: module.weight.clone() for path, module in list_targets(pipeline.text_encoder).items()}
     task = prepare_task(config, pipeline, CycledBatches(Clips(), config.data, seed=0))
-    assert [share for share, _ in task.learners["transformer"].groups] == [1.0, 0.5]
+    assert [share for share, _ in task.trainable["transformer"].groups] == [1.0, 0.5]
     trained = load_model()
     layers = read_lora(train(config, trained) / "lora.safetensors").layers
     assert {path.replace(".", "_") for path in before} == set(layers["text_encoder"])
@@ -258,7 +258,7 @@ def test_processes_share_what_a_distillation_draws(configure, load_model):
 
 
 def test_a_distillation_refuses_what_it_cannot_do(configure):
-    with pytest.raises(RequestError, match="leaves the text encoder as it is"):
+    with pytest.raises(RequestError, match="cannot train the text encoder"):
         configure("run", lcm=LCM, lora=LoraConfig(text_encoder=True))
     with pytest.raises(RequestError, match="a range"):
         LcmConfig(guidance=(9.0, 3.0))

@@ -17,7 +17,7 @@ from easyanimate_core.spec import LoraFile
 from easyanimate_core.video import read_image, read_video
 
 from easyanimate_cli.output import free_path
-from easyanimate_cli.progress import PhaseDisplay
+from easyanimate_core.display import PhaseDisplay
 from easyanimate_cli.run import make_clips
 
 if TYPE_CHECKING:

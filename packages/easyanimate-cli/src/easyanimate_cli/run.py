@@ -17,7 +17,7 @@ from easyanimate_core.registry import load_plugins
 
 from easyanimate_cli.options import list_options, make_clip, read_batch, read_options
 from easyanimate_cli.output import check_outputs, choose_output, free_path
-from easyanimate_cli.progress import PhaseDisplay
+from easyanimate_core.display import PhaseDisplay
 from easyanimate_cli.table import print_table
 
 if TYPE_CHECKING:

@@ -5,16 +5,7 @@ from easyanimate_core.hookspecs import hookimpl
 from easyanimate_core.preparation import CaptionerSpec, FilterSpec, FrameChoice
 from easyanimate_core.request import Defaults, Progress, Task, TrainedRange, Video, VideoRequest
 from easyanimate_core.shapes import LatentShape, PixelShape, ShapeRule
-from easyanimate_core.spec import (
-    CommandSpec,
-    DatasetSpec,
-    LoadOptions,
-    LoraFile,
-    ModelSpec,
-    PartFile,
-    SchedulerSpec,
-    WeightsSource,
-)
+from easyanimate_core.spec import CommandSpec, DatasetSpec, LoadOptions, LoraFile, ModelSpec, PartFile, SchedulerSpec, WeightsSource
 from easyanimate_core.weights_folder import WeightsFolder
 
 __all__ = [

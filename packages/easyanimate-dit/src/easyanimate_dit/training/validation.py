@@ -1,4 +1,4 @@
-"""Clips that are made during training, to look at."""
+"""Clips that are generated during training, to look at."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from easyanimate_core.registry import load_plugins
 from easyanimate_core.request import VideoRequest
 from easyanimate_core.video import write_image, write_video
 from easyanimate_core.weights import read_defaults
-from easyanimate_train.task import Validation
+from easyanimate_train.task import ValidationResult
 
 from easyanimate_dit.sampling.request_pipeline import RequestPipeline
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 def make_clips(
     pipeline: EasyAnimatePipeline, validation: ValidationConfig, defaults: Defaults, folder: Path
-) -> Validation:
-    """A clip for each of the prompts, as `ea run` would make it with these defaults, written to a folder."""
+) -> ValidationResult:
+    """Generate a clip for each prompt, as `ea run` would with these defaults, and write them to a folder."""
     scheduler, run = pipeline.scheduler, RequestPipeline(pipeline)
     folder.mkdir(parents=True, exist_ok=True)
     videos = {}
@@ -36,12 +36,12 @@ def make_clips(
             write_image(folder / f"{number}.png", video.frames[0])
         else:
             write_video(folder / f"{number}.mp4", video)
-    pipeline.scheduler = scheduler  # a run leaves its sampler there
-    return Validation(videos=videos, fps=defaults.fps)
+    pipeline.scheduler = scheduler  # generation leaves its sampler there
+    return ValidationResult(videos=videos, fps=defaults.fps)
 
 
 def find_defaults(config: DitTrainingConfig) -> Defaults:
-    """What `ea run` would take with the weights of a run."""
+    """The defaults that `ea run` has for the weights of a run."""
     plugins = load_plugins()
     spec = plugins.model(config.model)
     source = plugins.weights(config.model).get(config.weights)

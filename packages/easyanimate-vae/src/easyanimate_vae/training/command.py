@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.options import SettingsReader
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.weights import read_training
 from easyanimate_train.launch import EXTRA_OPTIONS, launch
-from easyanimate_train.progress import showing_progress
 
 from easyanimate_vae.training.config import VaeTrainingConfig
 
@@ -40,12 +40,12 @@ def _train(settings: VaeTrainingConfig, *, resume: bool, plan: bool, launch_word
 
     from easyanimate_vae.training.run import prepare_task
 
-    with showing_progress() as report:
+    with PhaseDisplay() as display:
         task, dataset = prepare_task(settings)
         if plan:
             print_plan(task, settings, dataset)
             return
-        trained = run_loop(task, settings, dataset, resume=resume, on_progress=report)
+        trained = run_loop(task, settings, dataset, resume=resume, on_progress=display.show)
     print(trained)  # noqa: T201 (the result, for scripts)
 
 

@@ -114,7 +114,7 @@ class DiscriminatorPair(nn.Module):
         return self.frames(pixels), self.clips(pixels)
 
 
-def judge_loss(real: Float[Tensor, "..."], decoded: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+def discriminator_loss(real: Float[Tensor, "..."], decoded: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     """Hinge loss of the discriminator (Lim and Ye 2017, arXiv 1705.02894): real over 1, decoded under -1.
 
     Args:
@@ -124,12 +124,12 @@ def judge_loss(real: Float[Tensor, "..."], decoded: Float[Tensor, "..."]) -> Flo
     return 0.5 * (functional.relu(1.0 - real).mean() + functional.relu(1.0 + decoded).mean())
 
 
-def deceive_loss(decoded: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+def generator_loss(decoded: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     """Hinge loss of the autoencoder: the mean logit of its reconstructions, negated."""
     return -decoded.mean()
 
 
-def adversarial_share(step: int, start: int) -> float:
+def adversarial_factor(step: int, start: int) -> float:
     """0 before step `start`, 1 from then on: factor of both adversarial losses.
 
     The autoencoder first learns to reconstruct; before, everything would be easily told from real pixels.
@@ -152,7 +152,7 @@ def adaptive_weight(
 
     Args:
         reconstruction_loss: Pixel and perceptual loss, before weighting against other losses.
-        adversarial_loss: `deceive_loss`.
+        adversarial_loss: `generator_loss`.
         last_layer: Weight of the decoder's last convolution, `model.decoder.conv_out.weight`.
         weight: EasyAnimate takes 0.5.
         average: The mean of a gradient over the processes that share a batch, so that all have the same factor.

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from easyanimate_vae.autoencoder import AutoencoderKLMagvit
 
-Place = Literal[0, 1, 2]
+KernelPosition = Literal[0, 1, 2]
 """Which of a kernel's three places in time gets the 2D kernel; the other two stay empty."""
 
-_LAST: Place = 2
+_LAST: KernelPosition = 2
 """Causal convolutions: the present frame comes last, behind two that are past."""
-_CENTRE: Place = 1
+_CENTRE: KernelPosition = 1
 """Symmetric convolutions: a frame of zeros on each side of a chunk."""
 
 _NAMES = (
@@ -75,15 +75,15 @@ def inflate_image_vae(model: AutoencoderKLMagvit, folder: Path, *, prefer: Liter
     model.load_state_dict(inflated)
 
 
-def _choose_places(model: AutoencoderKLMagvit, prefer: str) -> dict[str, Place]:
+def _choose_places(model: AutoencoderKLMagvit, prefer: str) -> dict[str, KernelPosition]:
     """Where encoder and decoder of this variant have the present frame."""
     settings = model.settings
     symmetric = settings.cache_compression_vae or settings.slice_compression_vae
-    encoder: Place = _CENTRE if symmetric else _LAST
+    encoder: KernelPosition = _CENTRE if symmetric else _LAST
     return {"encoder": encoder, "decoder": _LAST if settings.cache_compression_vae and prefer == "clip" else encoder}
 
 
-def _inflate(image: Tensor, own: Tensor, place: Place) -> Tensor:
+def _inflate(image: Tensor, own: Tensor, place: KernelPosition) -> Tensor:
     """A tensor of the image VAE in the shape of the video VAE's."""
     image = image.to(own.device, own.dtype)
     if own.shape == image.shape:

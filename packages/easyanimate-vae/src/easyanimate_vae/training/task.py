@@ -15,10 +15,10 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from easyanimate_core.errors import RequestError
 from easyanimate_train.engine import is_sharded
 from easyanimate_train.memory import advise, count_values
-from easyanimate_train.task import Learner
+from easyanimate_train.task import TrainableModel
 from torch import Tensor, nn
 
-from easyanimate_vae.training.adversary import Adversary
+from easyanimate_vae.training.adversarial_loss import AdversarialLoss
 from easyanimate_vae.training.discriminator import DiscriminatorPair
 from easyanimate_vae.training.loss import compute_loss, measure_psnr
 from easyanimate_vae.training.perceptual import PerceptualDistance
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from easyanimate_core.dataset import BatchedDataset, TrainingBatch
-    from easyanimate_train.stream import Place
-    from easyanimate_train.task import Validation
+    from easyanimate_train.stream import BatchShard
+    from easyanimate_train.task import ValidationResult
     from jaxtyping import Float
 
     from easyanimate_vae.training.config import VaeTrainingConfig
@@ -60,15 +60,15 @@ class Reconstruction(nn.Module):
         return self.vae.decode(latents).sample, posterior.parameters
 
 
-class ClipReader:
+class ClipLoader:
     """Reads what a process takes of a batch."""
 
     def __init__(self, dataset: BatchedDataset) -> None:
         self._dataset = dataset
 
-    def __call__(self, batch: Any, place: Place) -> TrainingBatch:
+    def __call__(self, batch: Any, shard: BatchShard) -> TrainingBatch:
         """The clips, as they are."""
-        return self._dataset.load(batch, place.rows)
+        return self._dataset.load(batch, shard.rows)
 
 
 class ReconstructionTask:
@@ -89,18 +89,18 @@ class ReconstructionTask:
     ) -> None:
         self._config, self._vae = config, vae
         self._device = torch.device("cpu")
-        self.load = ClipReader(dataset)
-        self.learners = {VAE: _make_learner(Reconstruction(vae), config.optimizer)}
+        self.load = ClipLoader(dataset)
+        self.trainable = {VAE: _make_trainable(Reconstruction(vae), config.optimizer)}
         # Channels last: several times faster on CPU, and what tensor cores want.
         own_layout = torch.channels_last_3d if config.kind == "video" else torch.channels_last
         self._layouts: list[tuple[Any, torch.memory_format]] = [(vae, own_layout)]
-        self._adversary: Adversary | None = None
+        self._adversary: AdversarialLoss | None = None
         if config.loss.adversarial:
             settings = config.discriminator
             critics = DiscriminatorPair(width=settings.width, num_levels=settings.num_levels)
-            self.learners[DISCRIMINATOR] = _make_learner(critics, settings.optimizer)
+            self.trainable[DISCRIMINATOR] = _make_trainable(critics, settings.optimizer)
             self._layouts.append((critics, torch.channels_last_3d))
-            self._adversary = Adversary(config.loss, critics, vae.decoder.conv_out.weight)
+            self._adversary = AdversarialLoss(config.loss, critics, vae.decoder.conv_out.weight)
         self._distance = PerceptualDistance(config.loss.vgg) if config.loss.perceptual else None
         self.frozen = {} if self._distance is None else {"perceptual": self._distance}
         self._judge = None if validation is None else Judge(validation, config.validation, self._distance)
@@ -137,14 +137,14 @@ class ReconstructionTask:
         num, frames, height, width, _ = batch["frames"].shape
         return f"{num} clips of {frames} frames, {height}x{width}"
 
-    def compute(self, name: str, batch: TrainingBatch, place: Place, step: int, /) -> Mapping[str, Tensor]:
+    def compute(self, name: str, batch: TrainingBatch, shard: BatchShard, step: int, /) -> Mapping[str, Tensor]:
         """The loss, its parts and the PSNR in dB; see `TrainingTask`. The discriminator's turn follows the VAE's."""
         adversary = self._adversary
         if name == DISCRIMINATOR:
-            assert adversary is not None  # noqa: S101 (the learner is there with it)
-            return adversary.judge(self.learners[name].module, step)
+            assert adversary is not None  # noqa: S101 (the model is there with it)
+            return adversary.judge(self.trainable[name].module, step)
         pixels = scale_pixels(batch["frames"], self._device)
-        decoded, moments = self.learners[name].module(pixels, self._draw(place))
+        decoded, moments = self.trainable[name].module(pixels, self._draw(shard))
         with torch.autocast(self._device.type, enabled=False):
             found = compute_loss(
                 self._config.loss,
@@ -157,21 +157,21 @@ class ReconstructionTask:
         numbers = {"loss": found.total, **found.parts, "psnr": measure_psnr(found.parts["mse"])}
         if adversary is None or not adversary.is_awake(step):
             return numbers
-        pull, verdict = adversary.deceive(pixels, decoded, visible=found.visible, share=place.share)
+        pull, verdict = adversary.deceive(pixels, decoded, visible=found.visible, share=shard.weight)
         return {**numbers, **verdict, "loss": found.total + (pull - pull.detach())}
 
-    def _draw(self, place: Place) -> Callable[[Tensor], Tensor]:
+    def _draw(self, shard: BatchShard) -> Callable[[Tensor], Tensor]:
         """Noise like a tensor of this process's rows: drawn for the whole batch, of which it takes its part."""
 
         def draw(like: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B C t h w"]:
-            rng = np.random.default_rng((self._config.seed, place.index))
-            noise = rng.standard_normal((place.num_rows, *like.shape[1:]), dtype=np.float32)
-            return place.take(torch.from_numpy(noise)).to(like.device, like.dtype)
+            rng = np.random.default_rng((self._config.seed, shard.index))
+            noise = rng.standard_normal((shard.num_rows, *like.shape[1:]), dtype=np.float32)
+            return shard.take(torch.from_numpy(noise)).to(like.device, like.dtype)
 
         return draw
 
     def write(self, state: Mapping[str, Tensor], folder: Path, /) -> None:
-        """`vae/`, a folder for the VAE's place in a model; see `TrainingTask`."""
+        """`vae/`, a folder for the VAE's shard in a model; see `TrainingTask`."""
         own = {name.removeprefix(_PREFIX): value for name, value in state.items()}
         # Of its own weights the VAE may have pieces, and `save_pretrained` takes no others.
         with torch.device("meta"):
@@ -179,7 +179,7 @@ class ReconstructionTask:
         whole.load_state_dict(own, assign=True)
         whole.save_pretrained(folder / VAE)
 
-    def validate(self, folder: Path, step: int, /) -> Validation:
+    def validate(self, folder: Path, step: int, /) -> ValidationResult:
         """Code and decode the clips of `validation`; see `TrainingTask`."""
         del step
         assert self._judge is not None  # noqa: S101 (there where `validate_every` is)
@@ -190,7 +190,7 @@ class ReconstructionTask:
 
     def advise(self) -> Sequence[str]:
         """See `TrainingTask`."""
-        config, num = self._config, count_values(self.learners[VAE].parameters)
+        config, num = self._config, count_values(self.trainable[VAE].parameters)
         lines = advise(
             {
                 "--optimizer.kind adamw8bit": 6 * num if config.optimizer.kind == "adamw" else 0,
@@ -204,6 +204,6 @@ class ReconstructionTask:
         return [*lines, "a smaller --data.batch-size with --accumulate, --data.video-size or --data.num-frames"]
 
 
-def _make_learner(module: nn.Module, optimizer: Any) -> Learner:
+def _make_trainable(module: nn.Module, optimizer: Any) -> TrainableModel:
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return Learner(module, [(1.0, trained)], optimizer)
+    return TrainableModel(module, [(1.0, trained)], optimizer)

@@ -13,7 +13,7 @@ import torch
 from easyanimate_core.errors import RequestError
 from easyanimate_core.request import Video
 from easyanimate_core.video import write_image, write_video
-from easyanimate_train.task import Validation
+from easyanimate_train.task import ValidationResult
 
 from easyanimate_vae.training.metric import compare_frames, side_by_side
 from easyanimate_vae.training.pixels import scale_pixels
@@ -44,7 +44,7 @@ class Judge:
         self._dataset, self._config, self._distance = dataset, config, distance
 
     @torch.no_grad()
-    def __call__(self, vae: Any, folder: Path, device: torch.device) -> Validation:
+    def __call__(self, vae: Any, folder: Path, device: torch.device) -> ValidationResult:
         """PSNR in dB, SSIM and LPIPS, means over clips; original left, reconstruction right, written to a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, list[Tensor]] = {}
@@ -63,7 +63,7 @@ class Judge:
                 write_video(folder / f"{number}.mp4", Video(clip, self._config.fps))
         values = {name: float(torch.stack(measured).mean()) for name, measured in found.items()}
         (folder / "values.json").write_text(json.dumps(values, indent=1), encoding="utf-8")
-        return Validation(values, videos, self._config.fps)
+        return ValidationResult(values, videos, self._config.fps)
 
     def _measure(
         self, pixels: Float[Tensor, "B 3 T H W"], decoded: Float[Tensor, "B 3 T H W"]

@@ -1,4 +1,4 @@
-"""What of a pipeline is trained: all of the transformer, some modules, or a LoRA on frozen weights."""
+"""The part of a pipeline that is trained: the whole transformer, some of its parameters, or a LoRA."""
 
 from __future__ import annotations
 
@@ -31,63 +31,63 @@ TEXT_ENCODER = "text_encoder"
 _ADAPTER = "default"
 
 _TEXT_RATE = 0.5
-"""Learning rate of the text encoder's LoRA over the transformer's, as the original has it."""
+"""Factor of the learning rate for the text encoder's LoRA, as in the original."""
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What the loop is given of a pipeline.
+class PreparedPart:
+    """A part that is ready to be trained.
 
     Args:
-        module: Learns; called as the transformer is, with what `text` makes of captions.
-        groups: The trained parameters, with their shares of the learning rate.
-        text: Makes of captions what the module takes.
-        roles: Models of the pipeline beside the transformer that are in the module.
+        module: The module to train, called like the transformer with the arguments that `text` gives.
+        groups: Parameter groups: a factor of the learning rate, and its parameters.
+        text: Encodes captions to arguments of the module.
+        components: Names of the pipeline's components inside the module, beside the transformer.
     """
 
     module: nn.Module
     groups: Groups
     text: TextConditioner | TokenConditioner
-    roles: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
 
 
-class TrainedPart(Protocol):
-    """What of a pipeline is trained, and how it is written."""
+class TrainablePart(Protocol):
+    """A part of a pipeline that can be trained and written."""
 
-    def prepare(self, pipeline: EasyAnimatePipeline) -> Trained:
-        """Make the part trainable, and freeze the rest of its models."""
+    def prepare(self, pipeline: EasyAnimatePipeline) -> PreparedPart:
+        """Make the part trainable, and freeze the rest of the models that it is in."""
         ...
 
     def write(self, pipeline: EasyAnimatePipeline, state: Mapping[str, Tensor], folder: Path) -> None:
         """Write the result to a folder.
 
         Args:
-            pipeline: Has the models.
-            state: The whole state of the module that learns, on the CPU.
-            folder: Of a checkpoint, or of the finished weights.
+            pipeline: The pipeline that was prepared.
+            state: The whole state dict of the trained module, on the CPU.
+            folder: Folder of a checkpoint, or of the finished weights.
         """
         ...
 
 
-def choose_part(config: DitTrainingConfig) -> TrainedPart:
-    """What these settings train."""
+def choose_part(config: DitTrainingConfig) -> TrainablePart:
+    """The part that the settings train."""
     if not isinstance(config, LoraTrainingConfig):
-        return ModulePart(config)
+        return TransformerPart(config)
     return (TextLoraPart if config.lora.text_encoder else LoraPart)(config.lora)
 
 
-class ModulePart:
-    """All of the transformer, or the modules whose names the settings have."""
+class TransformerPart:
+    """The whole transformer, or the parameters that `trainable` and `slow` name."""
 
     def __init__(self, config: DitTrainingConfig) -> None:
         self._wanted, self._slow, self._slow_rate = config.trainable, config.slow, config.slow_rate
         self._class: Any = None
 
-    def prepare(self, pipeline: EasyAnimatePipeline) -> Trained:
-        """See `TrainedPart`.
+    def prepare(self, pipeline: EasyAnimatePipeline) -> PreparedPart:
+        """See `TrainablePart`.
 
         Raises:
-            RequestError: A name is in no parameter's name.
+            RequestError: A name of the settings is part of no parameter's name.
         """
         transformer: Any = pipeline.transformer
         names = [name for name, _ in transformer.named_parameters()]
@@ -95,9 +95,9 @@ class ModulePart:
             if not any(part in name for name in names):
                 modules = {".".join(name.split(".")[:depth]) for name in names for depth in (1, 2, 3)}
                 raise RequestError(
-                    "No module of the transformer has such a name.",
+                    "No parameter of the transformer has this in its name.",
                     received=part,
-                    expected=f"a part of a name such as {', '.join(names[:3])}",
+                    expected=f"part of a name such as {', '.join(names[:3])}",
                     fix=near_misses(part, modules),
                 )
         whole: list[nn.Parameter] = []
@@ -108,12 +108,12 @@ class ModulePart:
             parameter.requires_grad_(requires_grad=is_wanted or is_slow)
             if is_wanted or is_slow:
                 (slow if is_slow else whole).append(parameter)
-        self._class = type(transformer)  # before an engine makes it one of its own
-        return Trained(transformer, [(1.0, whole), (self._slow_rate, slow)], pipeline.parts.text)
+        self._class = type(transformer)  # before an engine wraps it in a class of its own
+        return PreparedPart(transformer, [(1.0, whole), (self._slow_rate, slow)], pipeline.parts.text)
 
     def write(self, pipeline: EasyAnimatePipeline, state: Mapping[str, Tensor], folder: Path) -> None:
-        """`transformer/`, a folder for the transformer's place; see `TrainedPart`."""
-        # Of its own weights the transformer may have pieces, and `save_pretrained` takes no others.
+        """Write `transformer/`, as a folder of weights has it; see `TrainablePart`."""
+        # The pipeline's transformer may hold shards of its weights, which `save_pretrained` would write.
         with torch.device("meta"):
             whole = self._class.from_config(pipeline.transformer.config)
         whole.load_state_dict(state, assign=True)
@@ -121,40 +121,40 @@ class ModulePart:
 
 
 class LoraPart:
-    """A LoRA on the transformer, which changes nothing before it is trained.
+    """A LoRA of the transformer, which has no effect before it is trained.
 
     Args:
-        config: Its size, and which modules it is on.
+        config: Settings of the LoRA.
     """
 
     def __init__(self, config: LoraConfig) -> None:
         self._config = config
 
-    def prepare(self, pipeline: EasyAnimatePipeline) -> Trained:
-        """See `TrainedPart`.
+    def prepare(self, pipeline: EasyAnimatePipeline) -> PreparedPart:
+        """See `TrainablePart`.
 
         Raises:
-            RequestError: No module has such a name.
+            RequestError: No module matches `targets`.
         """
         transformer: Any = pipeline.transformer
         paths, wanted = list(list_targets(transformer)), self._config.targets
         chosen = [path for path in paths if not wanted or any(part in path for part in wanted)]
         if not chosen:
             raise RequestError(
-                "No module has such a name.",
-                received=f"lora.targets: {', '.join(wanted)}",
+                "No module of the transformer matches lora.targets.",
+                received=", ".join(wanted),
                 expected=f"parts of paths such as {', '.join(paths[:4])}",
             )
-        return Trained(transformer, [(1.0, self._attach(transformer, chosen))], pipeline.parts.text)
+        return PreparedPart(transformer, [(1.0, self._attach(transformer, chosen))], pipeline.parts.text)
 
     def write(self, pipeline: EasyAnimatePipeline, state: Mapping[str, Tensor], folder: Path) -> None:
-        """`lora.safetensors`; see `TrainedPart`."""
+        """Write `lora.safetensors`; see `TrainablePart`."""
         save_lora(folder / LORA_FILE, {TRANSFORMER: self._collect(pipeline.transformer, state)}, self._config.format)
 
     def _attach(self, model: Any, paths: Sequence[str]) -> list[nn.Parameter]:
-        """Freeze a model and put a LoRA on modules of it; the parameters of the LoRA."""
+        """Freeze a model and add a LoRA to some of its modules; returns the parameters of the LoRA."""
         model.requires_grad_(requires_grad=False)
-        alpha: Any = self._config.alpha  # peft's annotation knows whole numbers alone
+        alpha: Any = self._config.alpha  # peft's annotation allows whole numbers only
         settings = PeftConfig(
             r=self._config.rank, lora_alpha=alpha, target_modules=match_exactly(paths), use_dora=self._config.dora
         )
@@ -162,7 +162,7 @@ class LoraPart:
         return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def _collect(self, model: nn.Module, state: Mapping[str, Tensor], prefix: str = "") -> dict[str, LoraLayer]:
-        """The layers of a model by path, from a state that has its tensors behind a prefix."""
+        """The LoRA layers of a model by path, from a state dict in which its names have a prefix."""
         return {
             path: LoraLayer(
                 down=state[f"{prefix}{path}.lora_A.{_ADAPTER}.weight"],
@@ -176,22 +176,22 @@ class LoraPart:
 
 
 class TextLoraPart(LoraPart):
-    """A LoRA on the transformer and on the first text encoder, which learns at half the rate."""
+    """A LoRA of the transformer and of the first text encoder, the latter at half the learning rate."""
 
-    def prepare(self, pipeline: EasyAnimatePipeline) -> Trained:
-        """See `TrainedPart`."""
-        trained = super().prepare(pipeline)
+    def prepare(self, pipeline: EasyAnimatePipeline) -> PreparedPart:
+        """See `TrainablePart`."""
+        transformer = super().prepare(pipeline)
         first, *others = pipeline.parts.text.branches
         parameters = self._attach(first.encoder, list(list_targets(first.encoder)))
-        return Trained(
-            CaptionedTransformer(trained.module, first),
-            [*trained.groups, (_TEXT_RATE, parameters)],
+        return PreparedPart(
+            CaptionedTransformer(transformer.module, first),
+            [*transformer.groups, (_TEXT_RATE, parameters)],
             TokenConditioner(first, TextConditioner(tuple(others))),
-            roles=(TEXT_ENCODER,),
+            components=(TEXT_ENCODER,),
         )
 
     def write(self, pipeline: EasyAnimatePipeline, state: Mapping[str, Tensor], folder: Path) -> None:
-        """See `LoraPart`."""
+        """Write `lora.safetensors` with the layers of both; see `TrainablePart`."""
         layers: dict[Component, dict[str, LoraLayer]] = {
             TRANSFORMER: self._collect(pipeline.transformer, state, f"{TRANSFORMER}."),
             TEXT_ENCODER: self._collect(pipeline.text_encoder, state, f"{TEXT_ENCODER}."),

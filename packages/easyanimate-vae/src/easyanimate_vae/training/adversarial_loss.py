@@ -11,7 +11,12 @@ import torch
 from accelerate.utils import reduce
 from torch.func import functional_call
 
-from easyanimate_vae.training.discriminator import adaptive_weight, adversarial_share, deceive_loss, judge_loss
+from easyanimate_vae.training.discriminator import (
+    adaptive_weight,
+    adversarial_factor,
+    generator_loss,
+    discriminator_loss,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
     from easyanimate_vae.training.discriminator import DiscriminatorPair
 
 
-class Adversary:
+class AdversarialLoss:
     """Keeps the VAE's reconstructions of a step until the discriminator has its turn.
 
     Args:
@@ -38,7 +43,7 @@ class Adversary:
 
     def is_awake(self, step: int) -> bool:
         """Whether it counts in this step."""
-        return adversarial_share(step, self._config.adversarial_start) > 0
+        return adversarial_factor(step, self._config.adversarial_start) > 0
 
     def deceive(
         self,
@@ -54,13 +59,13 @@ class Adversary:
             pixels: The clips.
             decoded: Their reconstructions.
             visible: The rest of their loss.
-            share: How much this process counts in the mean of all; see `Place`.
+            share: How much this process counts in the mean of all; see `BatchShard`.
         """
         self._seen = pixels, decoded.detach()
         # The weights are constants here: they get no gradients, and DDP waits for none.
         weights = {name: parameter.detach() for name, parameter in self._critics.named_parameters()}
         loss = torch.stack(
-            [deceive_loss(logits.float()) for logits in functional_call(self._critics, weights, decoded)]
+            [generator_loss(logits.float()) for logits in functional_call(self._critics, weights, decoded)]
         )
 
         def average(gradient: Tensor) -> Tensor:
@@ -82,7 +87,7 @@ class Adversary:
         pairs = [logits.float().chunk(2) for logits in critics(torch.cat(self._seen))]
         self._seen = None
         return {
-            "loss": torch.stack([judge_loss(real, decoded) for real, decoded in pairs]).sum(),
+            "loss": torch.stack([discriminator_loss(real, decoded) for real, decoded in pairs]).sum(),
             "real": torch.stack([real.detach().mean() for real, _ in pairs]).mean(),
             "decoded": torch.stack([decoded.detach().mean() for _, decoded in pairs]).mean(),
         }
