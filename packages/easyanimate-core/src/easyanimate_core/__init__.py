@@ -2,7 +2,7 @@
 
 from easyanimate_core.errors import EasyAnimateError, MediaError, PluginError, RequestError, WeightsError
 from easyanimate_core.hookspecs import hookimpl
-from easyanimate_core.preparation import CaptionerSpec, FilterSpec, FrameChoice
+from easyanimate_core.preparation import CaptionerSpec, FilterSpec, FrameChoice, StageContext, StageSpec, Work
 from easyanimate_core.shapes import LatentShape, PixelShape, ShapeRule
 from easyanimate_core.spec import (
     CommandSpec,
@@ -39,11 +39,14 @@ __all__ = [
     "RequestError",
     "SchedulerSpec",
     "ShapeRule",
+    "StageContext",
+    "StageSpec",
     "Task",
     "TrainedRange",
     "Video",
     "VideoRequest",
     "WeightsError",
     "WeightsSource",
+    "Work",
     "hookimpl",
 ]
