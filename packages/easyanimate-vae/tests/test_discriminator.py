@@ -7,8 +7,8 @@ from easyanimate_vae.training.discriminator import (
     PatchDiscriminator,
     adaptive_weight,
     adversarial_factor,
-    generator_loss,
     discriminator_loss,
+    generator_loss,
 )
 from torch import nn
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.errors import EasyAnimateError, RequestError
 from easyanimate_core.memory import describe_peak
 from easyanimate_core.model import open_model
@@ -17,7 +18,6 @@ from easyanimate_core.registry import load_plugins
 
 from easyanimate_cli.options import list_options, make_clip, read_batch, read_options
 from easyanimate_cli.output import check_outputs, choose_output, free_path
-from easyanimate_core.display import PhaseDisplay
 from easyanimate_cli.table import print_table
 
 if TYPE_CHECKING:

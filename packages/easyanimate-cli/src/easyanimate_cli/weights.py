@@ -6,8 +6,8 @@ from pathlib import Path  # noqa: TC003 (Typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from easyanimate_core.download import hub_source, local_folder, pull, unpack_archive
 from easyanimate_core.display import PhaseDisplay
+from easyanimate_core.download import hub_source, local_folder, pull, unpack_archive
 from easyanimate_core.errors import WeightsError, near_misses
 from easyanimate_core.integrity import verify
 from easyanimate_core.machine import format_bytes

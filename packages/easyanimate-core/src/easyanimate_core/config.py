@@ -54,7 +54,9 @@ def read_config(
         place: Any = values
         try:
             for part in outer:
-                place = place.setdefault(part, {})
+                if place.get(part) is None:
+                    place[part] = {}
+                place = place[part]
             place[last] = yaml.safe_load(text)
         except (yaml.YAMLError, TypeError, AttributeError) as error:
             raise RequestError("An override does not fit.", received=word, expected="name=value, in YAML") from error
@@ -64,7 +66,9 @@ def read_config(
 def _set_default(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
     """Put a value where the file has none."""
     for part in path[:-1]:
-        inner: object = values.setdefault(part, {})
+        if values.get(part) is None:
+            values[part] = {}
+        inner: object = values[part]
         if not isinstance(inner, dict):
             return  # not what the schema has there, which is told when it is read
         values = typing.cast("dict[str, Any]", inner)
@@ -110,11 +114,11 @@ def convert(value: Any, hint: Any, name: str) -> Any:
         if value is None and type(None) in inner:
             return None
         return convert(value, next(part for part in inner if part is not type(None)), name)
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return _build(typing.cast("type[Any]", hint), typing.cast("Mapping[str, Any]", value), prefix=f"{name}.")
-    if origin is tuple and isinstance(value, list):
-        items = typing.cast("list[Any]", value)
-        return tuple(convert(item, inner[0], f"{name}[{i}]") for i, item in enumerate(items))
+    if dataclasses.is_dataclass(hint) and (value is None or isinstance(value, Mapping)):
+        # None is what YAML reads where all lines of a section are comments.
+        return _build(typing.cast("type[Any]", hint), typing.cast("Mapping[str, Any]", value or {}), prefix=f"{name}.")
+    if (origin, type(value)) in ((tuple, list), (dict, dict)):
+        return _convert_items(value, inner, name)
     if hint is Path and isinstance(value, str):
         value = Path(value)
     elif hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
@@ -135,3 +139,11 @@ def convert(value: Any, hint: Any, name: str) -> Any:
         received=f"{value!r} ({type(value).__name__})",
         expected=getattr(hint, "__name__", str(hint)),
     )
+
+
+def _convert_items(value: Any, inner: Sequence[Any], name: str) -> Any:
+    """Bring the items of a list, or the values of a mapping, to their types."""
+    if isinstance(value, dict):
+        entries = typing.cast("dict[str, Any]", value)
+        return {key: convert(entry, inner[1], f"{name}.{key}") for key, entry in entries.items()}
+    return tuple(convert(entry, inner[0], f"{name}[{i}]") for i, entry in enumerate(value))

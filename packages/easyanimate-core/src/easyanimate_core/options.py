@@ -1,7 +1,7 @@
 """Commands with an option for every field of a dataclass: `max_steps` is `--max-steps`, `data.path` `--data.path`.
 
 A field's help is the first sentence that the docstring says of it; `field(metadata={"option": "--data"})` gives an
-option further names.
+option further names, and `{"option": None}` leaves it out.
 """
 
 from __future__ import annotations
@@ -101,6 +101,8 @@ def list_settings(kind: type[Any], prefix: str = "") -> Iterator[Setting]:
             continue
         default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
         flags = item.metadata.get("option", ())
+        if flags is None:
+            continue
         flags = (flags,) if isinstance(flags, str) else tuple(flags)
         yield Setting(name, hint, summaries.get(item.name, ""), default, flags)
 
@@ -148,20 +150,23 @@ class SettingsReader(Generic[Config]):
     def command(self, run: Callable[..., None], extra: Mapping[str, Any]) -> Callable[..., None]:
         """A function with all settings as options, for Typer.
 
+        `--config` names a YAML file of them, unless a field has this name.
+
         Args:
             run: Called with the settings and the further options.
             extra: Annotation and default of further options and arguments by name; those without a default (Ellipsis)
                 are required.
         """
-
-        def command(*, config: Path | None, **options: Any) -> None:
-            further = {name: options.pop(name) for name in extra}
-            run(self.read(config, options), **further)
-
+        own_file = any(setting.name == "config" for setting in self.settings)
         about_file = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
+        further = dict(extra) if own_file else {"config": (about_file, None), **extra}
+
+        def command(**options: Any) -> None:
+            given = {name: options.pop(name) for name in further}
+            run(self.read(None if own_file else given.pop("config"), options), **given)
+
         parameters = [
-            option("config", about_file),
-            *(option(name, annotation, default) for name, (annotation, default) in extra.items()),
+            *(option(name, annotation, default) for name, (annotation, default) in further.items()),
             *(setting.parameter() for setting in self.settings),
         ]
         command.__doc__ = run.__doc__

@@ -76,7 +76,7 @@ def test_a_run_that_is_left_ends_its_workers(fake_work):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ({"workers": 0}, "1 or more"),
+        ({"workers": 0}, "workers must be at least 1"),
         ({"workers": 4}, "--engine processes"),
         ({"ray_address": "auto"}, "--engine ray"),
     ],

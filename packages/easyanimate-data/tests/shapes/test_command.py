@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import typer
-from easyanimate_core import Defaults, ModelSpec, Video, hookimpl
+from easyanimate_core import Defaults, ModelSpec, RequestError, Video, hookimpl
 from easyanimate_core.dataset import BatchRule
 from easyanimate_core.registry import load_plugins
 from easyanimate_data import plugin
@@ -92,8 +92,8 @@ def test_language_of_captions(tmp_path, choice, language):
 
 
 def test_count_must_be_positive(tmp_path):
-    result = run(command.generate_shapes, "--out", str(tmp_path / "set"), "--count", "0")
-    assert result.exit_code == 2
+    with pytest.raises(RequestError, match="count must be at least 1"):
+        run(command.generate_shapes, "--out", str(tmp_path / "set"), "--count", "0")
     assert not (tmp_path / "set").exists()
 
 

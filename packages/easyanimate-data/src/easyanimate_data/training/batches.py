@@ -22,7 +22,7 @@ from easyanimate_data.training.mask import draw_kind, draw_mask
 from easyanimate_data.training.plan import Batch, Items, Plan, make_plan
 from easyanimate_data.training.random_stream import Purpose, open_stream
 from easyanimate_data.training.reading import read_covering, read_still
-from easyanimate_data.training.replacement import TIME_LIMIT, SampleReader, list_candidates
+from easyanimate_data.training.replacement import TIME_LIMIT, TimedReader, list_candidates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,8 +98,8 @@ class TrainingBatches:
         )
 
     @cached_property
-    def _samples(self) -> SampleReader:
-        return SampleReader(self.seconds, self._name)
+    def _samples(self) -> TimedReader:
+        return TimedReader(self.seconds, self._name)
 
     @cached_property
     def _lengths(self) -> dict[Path, tuple[tuple[int, int], int]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from easyanimate_core.errors import MediaError
 
 from easyanimate_data.training.reading import find_size
-from easyanimate_data.training.replacement import SampleReader
+from easyanimate_data.training.replacement import TimedReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def inspect_entries(entries: Sequence[Entry], seconds: float) -> tuple[list[Entr
     files = {(entry.file, entry.kind): entry for entry in entries}
     waiting = list(files.values())
     found: dict[object, tuple[int, int] | str] = {}
-    samples = SampleReader(seconds, "row {}".format)
+    samples = TimedReader(seconds, "row {}".format)
 
     def look(entry: Entry) -> tuple[int, int] | str:
         try:

@@ -39,7 +39,7 @@ def shorten(error: MediaError) -> str:
     return " ".join(str(error).split())
 
 
-class SampleReader:
+class TimedReader:
     """Reads samples and keeps count of the bad ones.
 
     Args:

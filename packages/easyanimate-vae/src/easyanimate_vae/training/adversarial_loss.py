@@ -14,8 +14,8 @@ from torch.func import functional_call
 from easyanimate_vae.training.discriminator import (
     adaptive_weight,
     adversarial_factor,
-    generator_loss,
     discriminator_loss,
+    generator_loss,
 )
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.errors import MediaError, RequestError, WeightsError
 
-from easyanimate_data.preparation.network import load_whole, loading, pick_device
+from easyanimate_data.preparation.network import load_whole, loading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from easyanimate_data.frames import Frames
 
 CAPTION_MODEL = "Qwen/Qwen2.5-VL-7B-Instruct"
-REWRITE_MODEL = "Qwen/Qwen2.5-7B-Instruct"
 
 ASSUMED_RATE = 2.0
 """Frames per second that models for video are told; a captioner gets frames without their times."""
@@ -43,7 +42,7 @@ def load(  # noqa: PLR0913 (keyword-only)
     Args:
         model: Folder or Hugging Face id of a model that reads images or videos, or, to rewrite, of a language model;
             its chat template is needed.
-        device: None takes the GPU where there is one.
+        device: Name of the device; None takes the best there is.
         dtype: Number format of the model: "bfloat16", "float16" or "float32".
         max_tokens: Length of an answer at the most.
         temperature: 0 takes the likeliest word each time.
@@ -62,9 +61,9 @@ def load(  # noqa: PLR0913 (keyword-only)
         )
     with loading(model, expected="a Hugging Face id or a folder of a model that follows instructions", extra="caption"):
         import transformers
+        from easyanimate_torch.device import choose_device
         from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-        place = pick_device(device)
         kind = transformers.AutoConfig.from_pretrained(model).model_type
         reads_frames = kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
         network_class = transformers.AutoModelForImageTextToText if reads_frames else transformers.AutoModelForCausalLM
@@ -76,7 +75,7 @@ def load(  # noqa: PLR0913 (keyword-only)
                 received=model,
                 expected="a model trained to follow instructions",
             )
-        network = load_whole(network_class, model, dtype).to(place)
+        network = load_whole(network_class, model, dtype, choose_device(device))
     tokenizer = processor.tokenizer if reads_frames else processor
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
