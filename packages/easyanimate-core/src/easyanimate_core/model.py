@@ -114,6 +114,17 @@ class Model:
         base = (self.weights.source and self.weights.source.trained) or self.spec.trained
         return self.weights.folder.trained(base) if self.weights.folder else base
 
+    def training(self, trainer: str) -> dict[str, Any]:
+        """Usual settings of a trainer ("dit", "lora", "vae") by whole names: of the model, then of the weights."""
+        usual = self.spec.training.get(trainer, {})
+        return {**usual, **(self.weights.folder.training(trainer) if self.weights.folder else {})}
+
+    def using(self, pipeline: VideoPipeline) -> Model:
+        """The same model with a pipeline that is loaded already, such as one that is being trained."""
+        model = replace(self)
+        model.__dict__["pipeline"] = pipeline
+        return model
+
     def plan(self, prompt: str, **settings: Any) -> ClipPlan:
         """Fill in the defaults, read the files, check everything that does not need the weights; log warnings.
 

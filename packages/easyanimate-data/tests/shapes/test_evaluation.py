@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
-from easyanimate_core import Defaults, Video
+from easyanimate_core import Defaults, LoadOptions, ModelSpec, Task, Video
+from easyanimate_core.model import Model
+from easyanimate_core.weights import FoundWeights
 from easyanimate_data.shapes.caption import canonical_caption
 from easyanimate_data.shapes.clip import COMBINATIONS, HELD_OUT, render_clip
 from easyanimate_data.shapes.evaluation import (
@@ -14,6 +16,12 @@ from easyanimate_data.shapes.evaluation import (
 
 DEFAULTS = Defaults(height=64, width=64, num_frames=8, fps=8, num_inference_steps=3, guidance_scale=2.0)
 BY_CAPTION = {canonical_caption(one, language): one for one in COMBINATIONS for language in ("en", "zh")}
+
+
+def open_fake(pipeline):
+    """A model with this pipeline."""
+    spec = ModelSpec(key="fake", summary="Draws.", load=lambda _: pipeline, tasks=tuple(Task), defaults=DEFAULTS)
+    return Model(spec, FoundWeights(None, "none"), LoadOptions())
 
 
 def draw(request):
@@ -47,7 +55,7 @@ def test_requests_take_the_defaults():
         seen.append(request)
         return draw(request)
 
-    run_trials(keep, list_trials(("zh",), 1)[:1], task=ShapesTask.TEXT, defaults=DEFAULTS)
+    run_trials(open_fake(keep), list_trials(("zh",), 1)[:1], task=ShapesTask.TEXT)
     (request,) = seen
     assert request.prompt == canonical_caption(COMBINATIONS[0], "zh")
     assert (request.num_frames, request.height, request.width, request.fps) == (8, 64, 64, 8)
@@ -55,7 +63,7 @@ def test_requests_take_the_defaults():
 
 
 def test_perfect_model_gets_full_marks():
-    results = run_trials(draw, list_trials(("en", "zh"), 1), task=ShapesTask.TEXT, defaults=DEFAULTS)
+    results = run_trials(open_fake(draw), list_trials(("en", "zh"), 1), task=ShapesTask.TEXT)
     rows = summarise(results, ShapesTask.TEXT)
     assert [(row["combinations"], row["language"], row["clips"]) for row in rows] == [
         ("trained", "en", 65),
@@ -68,7 +76,7 @@ def test_perfect_model_gets_full_marks():
 
 
 def test_mistakes_are_counted_and_named():
-    results = run_trials(draw_red_only, list_trials(("en",), 1), task=ShapesTask.TEXT, defaults=DEFAULTS)
+    results = run_trials(open_fake(draw_red_only), list_trials(("en",), 1), task=ShapesTask.TEXT)
     trained, held_out = summarise(results, ShapesTask.TEXT)
     assert trained["colour"] == trained["all"] == pytest.approx(55 / 65)
     assert held_out["colour"] == pytest.approx(5 / 7)
@@ -85,7 +93,7 @@ def test_mistakes_are_counted_and_named():
 @pytest.mark.parametrize(("task", "ends"), [(ShapesTask.IMAGE, 1), (ShapesTask.START_END, 2)])
 def test_given_images_are_compared_with_the_ends(task, ends):
     trials = list_trials(("en",), 1)[::10]
-    results = run_trials(draw, trials, task=task, defaults=DEFAULTS)
+    results = run_trials(open_fake(draw), trials, task=task)
     assert all(result.psnrs == (100.0,) * ends for result in results)
     assert summarise(results, task)[0]["near"] == 1
 
@@ -95,6 +103,6 @@ def test_given_images_are_compared_with_the_ends(task, ends):
         frames[-1] //= 2
         return Video(frames, video.fps)
 
-    row = summarise(run_trials(darken_last, trials, task=task, defaults=DEFAULTS), task)[0]
+    row = summarise(run_trials(open_fake(darken_last), trials, task=task), task)[0]
     assert row["start dB"] == 100
     assert row["near"] == (1 if ends == 1 else 0)

@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from easyanimate_core.atomic import atomic_path
+from easyanimate_core.model import open_model
 from easyanimate_core.options import SettingsReader
-from easyanimate_core.part_files import parse_lora
-from easyanimate_core.registry import load_plugins
-from easyanimate_core.spec import LoadOptions
 from easyanimate_core.video import write_image
-from easyanimate_core.weights import read_defaults, resolve_weights
 
 from easyanimate_data.shapes.caption import LANGUAGES, canonical_caption
 from easyanimate_data.shapes.evaluation import (
@@ -31,8 +28,8 @@ from easyanimate_data.shapes.generation import ShapesSettings, write_shapes
 from easyanimate_data.sheet import contact_sheet
 
 if TYPE_CHECKING:
-    from easyanimate_core.interfaces import VideoPipeline
-    from easyanimate_core.request import Defaults, Video
+    from easyanimate_core.model import Model
+    from easyanimate_core.request import Video
 
     from easyanimate_data.frames import Frames
     from easyanimate_data.shapes.caption import Language
@@ -74,13 +71,8 @@ def evaluate_shapes(  # noqa: PLR0913 (each is an option)
     out: Annotated[Path | None, typer.Option("--out", help="Folder for evaluation.json and sheet.png.")] = None,
 ) -> None:
     """Ask for every combination of shape, colour and direction, judge the clips by their pixels, print the shares."""
-    plugins = load_plugins()
-    spec = plugins.model(model)
-    found = resolve_weights(weights, model_key=model, sources=plugins.weights(model), check=spec.check_weights)
-    defaults = read_defaults(found.folder, spec.defaults) if found.folder else spec.defaults
-    loras = tuple(parse_lora(text) for text in lora or ())
-    pipeline = spec.load(LoadOptions(weights=found.folder, loras=loras))
-    results, sheet = _run(pipeline, defaults, languages=_choose_languages(language), num_seeds=seeds, task=task)
+    opened = open_model(model, weights=weights, loras=lora or ())
+    results, sheet = _run(opened, languages=_choose_languages(language), num_seeds=seeds, task=task)
     rows = summarise(results, task)
     typer.echo(format_table(rows))
     for line in describe_misses(results):
@@ -88,10 +80,10 @@ def evaluate_shapes(  # noqa: PLR0913 (each is an option)
     if out is not None:
         report = {
             "model": model,
-            "weights": found.name,
-            "loras": [f"{one.path}:{one.weight}" for one in loras],
+            "weights": opened.weights.name,
+            "loras": [f"{one.path}:{one.weight}" for one in opened.options.loras],
             "task": task.value,
-            "settings": asdict(defaults),
+            "settings": asdict(opened.defaults),
             "summary": rows,
             "clips": [result.to_json() for result in results],
         }
@@ -102,7 +94,7 @@ def evaluate_shapes(  # noqa: PLR0913 (each is an option)
 
 
 def _run(
-    pipeline: VideoPipeline, defaults: Defaults, *, languages: tuple[Language, ...], num_seeds: int, task: ShapesTask
+    model: Model, *, languages: tuple[Language, ...], num_seeds: int, task: ShapesTask
 ) -> tuple[list[TrialResult], Frames]:
     """Run all trials with a progress bar; also give the contact sheet of the first language and seed."""
     trials = list_trials(languages, num_seeds)
@@ -114,7 +106,7 @@ def _run(
                 shown.append((video.frames, _title(result)))
             bar.update(1)
 
-        results = run_trials(pipeline, trials, task=task, defaults=defaults, on_result=take)
+        results = run_trials(model, trials, task=task, on_result=take)
     return results, contact_sheet([frames for frames, _ in shown], [title for _, title in shown])
 
 

@@ -1,4 +1,4 @@
-"""Measures how well a pipeline makes moving shapes: every combination asked for, every clip judged by its pixels.
+"""Measures how well a model makes moving shapes: every combination asked for, every clip judged by its pixels.
 
 Axes: T frames, H height, W width, 3 red, green, blue; pixels are uint8.
 """
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from easyanimate_core.metric import compute_psnr
-from easyanimate_core.request import VideoRequest
 
 from easyanimate_data.shapes.caption import Combination, Language, canonical_caption
 from easyanimate_data.shapes.clip import COMBINATIONS, HELD_OUT, render_clip
@@ -21,7 +20,7 @@ from easyanimate_data.shapes.judge import Verdict, judge_clip
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from easyanimate_core.interfaces import VideoPipeline
+    from easyanimate_core.model import Model
     from easyanimate_core.request import Defaults, Video
 
     from easyanimate_data.frames import Frames
@@ -104,26 +103,29 @@ def list_trials(languages: Iterable[Language], num_seeds: int) -> list[Trial]:
 
 
 def run_trials(
-    pipeline: VideoPipeline,
+    model: Model,
     trials: Sequence[Trial],
     *,
     task: ShapesTask,
-    defaults: Defaults,
     on_result: Callable[[TrialResult, Video], None] = lambda _result, _video: None,
 ) -> list[TrialResult]:
     """Ask for every trial's clip and judge it.
 
     Args:
-        pipeline: Makes the clips.
+        model: Makes the clips, with its defaults for what is not asked for.
         trials: What to ask for.
         task: What is given beside the caption; the images are drawn with the trial's seed.
-        defaults: Size, frames, steps, guidance and sampler of the requests.
         on_result: Called after every clip.
     """
     results: list[TrialResult] = []
     for trial in trials:
-        given = _draw_given(trial, task, defaults)
-        video = pipeline(_make_request(trial, given, defaults))
+        given = _draw_given(trial, task, model.defaults)
+        video = model.make(
+            canonical_caption(trial.combination, trial.language),
+            seed=trial.seed,
+            start_images=given[:1] or None,
+            end_image=given[1] if len(given) > 1 else None,
+        ).video
         ends = (video.frames[0], video.frames[-1])
         psnrs = tuple(_measure_psnr(image, frame) for image, frame in zip(given, ends, strict=False))
         result = TrialResult(trial, judge_clip(video.frames), psnrs)
@@ -205,19 +207,3 @@ def _draw_given(trial: Trial, task: ShapesTask, defaults: Defaults) -> tuple[Fra
         width=defaults.width,
     )
     return (clip[0],) if task == ShapesTask.IMAGE else (clip[0], clip[-1])
-
-
-def _make_request(trial: Trial, given: tuple[Frames, ...], defaults: Defaults) -> VideoRequest:
-    return VideoRequest(
-        prompt=canonical_caption(trial.combination, trial.language),
-        num_frames=defaults.num_frames,
-        height=defaults.height,
-        width=defaults.width,
-        fps=defaults.fps,
-        num_inference_steps=defaults.num_inference_steps,
-        guidance_scale=defaults.guidance_scale,
-        sampler=defaults.sampler,
-        seed=trial.seed,
-        start_images=given[:1],
-        end_image=given[1] if len(given) > 1 else None,
-    )

@@ -28,7 +28,7 @@ from easyanimate_dit.training.sample import (
     open_cache,
 )
 from easyanimate_dit.training.trainable_part import choose_part
-from easyanimate_dit.training.validation import find_defaults, make_clips
+from easyanimate_dit.training.validation import make_clips
 from easyanimate_dit.training.variational import read_schedule
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from easyanimate_core.dataset import BatchedDataset, TrainingBatch
-    from easyanimate_core.request import Defaults
     from easyanimate_train.stream import BatchShard
 
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
@@ -56,6 +55,7 @@ class DenoisingTask:
 
     def __init__(self, config: DitTrainingConfig, pipeline: EasyAnimatePipeline, dataset: BatchedDataset) -> None:
         self._config, self._pipeline, self._parts = config, pipeline, pipeline.parts
+        self._sampling: dict[str, Any] = {}  # settings of validation clips in place of the defaults of the weights
         self._part = choose_part(config)
         self._transformer: Any = pipeline.transformer.train()
         self._prepared = self._part.prepare(pipeline)
@@ -176,13 +176,9 @@ class DenoisingTask:
         del step
         self._transformer.eval()
         with self._frozen.on_device("vae", "image_encoder", "text_encoder", "text_encoder_2"):
-            found = make_clips(self._pipeline, self._config.validation, self._choose_sampling(), folder)
+            found = make_clips(self._pipeline, self._config, self._sampling, folder)
         self._transformer.train()
         return found
-
-    def _choose_sampling(self) -> Defaults:
-        """Defaults that the clips of a validation are generated with."""
-        return find_defaults(self._config)
 
     def advise(self) -> Sequence[str]:
         """See `TrainingTask`."""

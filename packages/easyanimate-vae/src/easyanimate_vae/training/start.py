@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_core.registry import load_plugins
-from easyanimate_core.weights import resolve_weights
+from easyanimate_core.weights import find_weights
 from easyanimate_torch.checkpoint import load_model
 
 from easyanimate_vae import TRAINING_EXTRAS, AutoencoderKLMagvit, FrameAutoencoder
@@ -26,16 +26,16 @@ _STAYS = {"all": (), "decoder": ("encoder", "quant_conv"), "encoder": ("decoder"
 """Parts that are not trained, by `trainable`."""
 
 
-def find_weights(config: VaeTrainingConfig) -> Path | None:
+def find_start(config: VaeTrainingConfig) -> Path | None:
     """The folder that `version` and `weights` name, of a whole model or of a VAE alone; None starts afresh."""
     if config.version is None:
         return None if config.weights is None else Path(config.weights)
     text = config.weights or "auto"
     plugins = load_plugins()
-    spec, sources = plugins.model(config.version), plugins.weights(config.version)
-    if text not in sources and Path(text).is_dir():
+    if text not in plugins.weights(config.version) and Path(text).is_dir():
         return Path(text)  # the VAE of it is all that is needed
-    return resolve_weights(text, model_key=config.version, sources=sources, check=spec.check_weights).folder
+    found = find_weights(text, plugins.model(config.version), plugins).folder
+    return None if found is None else found.path
 
 
 def build_vae(config: VaeTrainingConfig) -> Any:
@@ -46,7 +46,7 @@ def build_vae(config: VaeTrainingConfig) -> Any:
         WeightsError: Weights are missing, damaged, or do not fit.
     """
     torch.manual_seed(config.seed)
-    folder = find_weights(config)
+    folder = find_start(config)
     video = config.kind == "video"
     model_class: Any = AutoencoderKLMagvit if video else FrameAutoencoder
     _refuse_unknown(config.model, model_class)
