@@ -13,7 +13,7 @@ import pytest
 from easyanimate_core.machine import Device, Machine
 from easyanimate_core.registry import Plugins
 
-FAKE = Path(__file__).parent / "fake"
+FAKE = Path(__file__).parents[2] / "easyanimate-core" / "tests" / "fake"
 HEAVY = (
     "torch",
     "diffusers",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from easyanimate_core import machine
 
-FAKE = Path(__file__).parent / "fake"
+FAKE = Path(__file__).parents[2] / "easyanimate-core" / "tests" / "fake"
 RUN = ("run", "--model", "fake", "--prompt", "x")
 
 
@@ -128,8 +128,8 @@ def test_weights_larger_than_the_memory_are_refused_before_loading(ea, fake, mon
     facts = machine.Machine(
         system="", python="", num_cpus=1, memory_bytes=16, free_memory_bytes=15, torch="2", devices=(nothing,)
     )
-    monkeypatch.setattr("easyanimate_cli.memory.free_memory", lambda: 15)
-    monkeypatch.setattr("easyanimate_cli.memory.read_machine", lambda: facts)
+    monkeypatch.setattr("easyanimate_core.memory.free_memory", lambda: 15)
+    monkeypatch.setattr("easyanimate_core.memory.read_machine", lambda: facts)
     check(ea(*RUN), fake, "16 bytes of weights as float32", "15 bytes that are free", "--dtype bfloat16")
 
 
