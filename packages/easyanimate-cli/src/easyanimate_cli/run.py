@@ -34,9 +34,7 @@ DTYPES = Literal["bfloat16", "float16", "float32"]
 
 _FIRST: dict[str, tuple[Any, Any]] = {
     "model": (
-        Annotated[
-            str, typer.Option("--model", "-m", metavar="KEY", help="Key of the model; `ea models` lists them.")
-        ],
+        Annotated[str, typer.Option("--model", "-m", metavar="KEY", help="Key of the model; `ea models` lists them.")],
         ...,
     ),
     "weights": (

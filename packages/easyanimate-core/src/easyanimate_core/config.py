@@ -142,4 +142,4 @@ def convert(value: Any, hint: Any, name: str) -> Any:
     if hint is Any or (isinstance(value, plain) and not (plain is int and isinstance(value, bool))):
         return value
     kind = "a group of settings" if dataclasses.is_dataclass(hint) else _KINDS.get(plain, str(hint))
-    raise RequestError(f"{name} must be {kind}.", received=repr(value), expected=kind)
+    raise RequestError(f"{name} must be {kind}.", received=repr(value))

@@ -177,9 +177,10 @@ def _fit_to_video(video: Video, given: Mapping[str, Any], spec: ModelSpec) -> di
     longest = spec.shapes.near_frames(available)[0] if spec.shapes else available
     num_frames = given.get("num_frames", longest)
     if num_frames > available:
+        name = given["video"] if _is_path(given["video"]) else "a video"
         raise MediaError(
             "The video is shorter than the clip.",
-            received=f"{given['video'] if _is_path(given['video']) else 'a video'}: {available} frames for {num_frames}",
+            received=f"{name}: {available} frames for {num_frames}",
             expected="at least as many frames as the clip has",
             fix=f"use --frames {longest}",
         )
