@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from easyanimate_core import LoraFile
 from easyanimate_core.manifest import read_manifest
-from easyanimate_core.part_files import parse_lora
 from easyanimate_core.video import read_image, read_video
 from safetensors.numpy import save_file
 
@@ -143,23 +141,6 @@ def test_lora_files_with_weights(ea, fake):
     # What a model reports while it loads stands among the phases.
     reports = [result.err.index(f"\nLoRA [{name}.safetensors] matched 3 modules\n") for name in "ab"]
     assert reports[0] < reports[1] < result.err.index("\nload 1/1")
-
-
-@pytest.mark.parametrize(
-    ("text", "path", "weight"),
-    [
-        ("a.safetensors", "a.safetensors", 1.0),
-        ("a.safetensors:-0.5", "a.safetensors", -0.5),
-        ("C:/loras/a.safetensors", "C:/loras/a.safetensors", 1.0),
-        (r"C:\loras\a.safetensors", r"C:\loras\a.safetensors", 1.0),
-        (r"C:\loras\a.safetensors:0.6", r"C:\loras\a.safetensors", 0.6),
-        ("a:b.safetensors:1e-1", "a:b.safetensors", 0.1),
-    ],
-)
-def test_a_lora_and_its_weight_are_told_apart(text, path, weight):
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes(b"a")
-    assert parse_lora(text) == LoraFile(Path(path), weight)
 
 
 @pytest.mark.usefixtures("media")
