@@ -14,6 +14,17 @@ from easyanimate_core.errors import RequestError, near_misses
 
 Config = TypeVar("Config")
 
+_KINDS: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    Path: "a path",
+    tuple: "a list",
+    dict: "names and values",
+}
+"""The types of settings in words."""
+
 
 def read_config(
     kind: type[Config],
@@ -134,11 +145,8 @@ def convert(value: Any, hint: Any, name: str) -> Any:
     plain: Any = origin or hint
     if hint is Any or (isinstance(value, plain) and not (plain is int and isinstance(value, bool))):
         return value
-    raise RequestError(
-        f"The setting {name} has the wrong type.",
-        received=f"{value!r} ({type(value).__name__})",
-        expected=getattr(hint, "__name__", str(hint)),
-    )
+    kind = "a group of settings" if dataclasses.is_dataclass(hint) else _KINDS.get(plain, str(hint))
+    raise RequestError(f"{name} must be {kind}.", received=repr(value))
 
 
 def _convert_items(value: Any, inner: Sequence[Any], name: str) -> Any:

@@ -26,7 +26,7 @@ from easyanimate_core.planning import check_request, plan_clip
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.request import Progress
 from easyanimate_core.spec import LoadOptions, LoraFile
-from easyanimate_core.weights import find_weights
+from easyanimate_core.weights import complete_spec, find_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,8 +80,7 @@ def open_model(  # noqa: PLR0913 (keyword-only)
     options = LoadOptions(weights=found.folder, dtype=dtype, device=device, loras=applied, parts=files)
     if spec.find_files is not None:
         options = spec.find_files(options)
-    if spec.complete is not None and found.folder is not None:
-        spec = replace(spec, **spec.complete(found.folder))
+    spec = complete_spec(spec, found.folder)
     registered = spec.samplers == "registered"
     return Model(spec, found, options, samplers=tuple(plugins.schedulers()) if registered else tuple(spec.samplers))
 
@@ -101,6 +100,7 @@ class Model:
     weights: FoundWeights
     options: LoadOptions
     samplers: tuple[str, ...] = ()
+    _warnings: set[str] = field(default_factory=set[str], init=False, repr=False, compare=False)
 
     @cached_property
     def defaults(self) -> Defaults:
@@ -196,10 +196,11 @@ class Model:
         )
 
     def _warn(self, request: VideoRequest) -> None:
-        """Tell what is far from what the weights were trained on; a long video is made in parts."""
-        if self.trained is not None:
-            num_frames = request.segment_frames or request.num_frames
-            for line in self.trained.warn(num_frames, request.height, request.width):
+        """Tell what is far from what the weights were trained on, each thing once; a long video is made in parts."""
+        num_frames = request.segment_frames or request.num_frames
+        for line in self.trained.warn(num_frames, request.height, request.width) if self.trained else ():
+            if line not in self._warnings:
+                self._warnings.add(line)
                 _LOG.warning(line)
 
     def _describe(self, plan: ClipPlan, seconds: dict[str, float]) -> Manifest:

@@ -12,6 +12,7 @@ from easyanimate_core import (
     CommandSpec,
     Defaults,
     ModelSpec,
+    PartFile,
     Progress,
     ShapeRule,
     Task,
@@ -21,8 +22,11 @@ from easyanimate_core import (
     WeightsSource,
     hookimpl,
 )
+from easyanimate_core.spec import TRANSFORMER_FILE
 
 FOLDER = Path(__file__).parent / "weights"
+OPEN_FOLDER = Path(__file__).parent / "open"
+BESIDE = Path(__file__).parent / "motion.safetensors"
 DEFAULTS = Defaults(height=32, width=48, num_frames=16, fps=8, num_inference_steps=4, guidance_scale=5.0)
 LOG = logging.getLogger("easyanimate.fake")
 loads = []
@@ -37,7 +41,8 @@ def make_video(request):
     import numpy as np
 
     requests.append(request)
-    key = f"{request.prompt}|{request.negative_prompt}|{request.seed}|{request.guidance_scale}|{request.sampler}"
+    guidance = f"{request.guidance_scale}|{request.guidance_rescale}"
+    key = f"{request.prompt}|{request.negative_prompt}|{request.seed}|{guidance}|{request.sampler}"
     noise = np.random.default_rng(list(hashlib.sha256(key.encode()).digest()))
     for step in range(request.num_inference_steps):
         if "slow" in request.prompt:
@@ -61,13 +66,36 @@ def load(options):
 
 
 def find_files(options):
-    beside = FOLDER.parent / "motion.txt"
-    return dataclasses.replace(options, motion_module=options.motion_module or beside)
+    return dataclasses.replace(options, parts={"motion_module": BESIDE, **options.parts})
+
+
+def is_motion_module(header):
+    return all(name.startswith("motion_modules.") for name in header)
 
 
 def check_weights(folder):
-    if not (folder / "weights.safetensors").is_file():
+    path = folder.path / "weights.safetensors"
+    if not path.is_file():
         raise WeightsError("A file is missing.", received=folder, expected="weights.safetensors")
+    folder.header(path)
+
+
+def identify(folder):
+    return int((folder.path / "weights.safetensors").is_file())
+
+
+def identify_open(folder):
+    return 2 * int(folder.config("model").get("kind") == "open")
+
+
+def complete(folder):
+    config = folder.config("model")
+    return {
+        "tasks": tuple(Task(task) for task in config["tasks"]),
+        "shapes": ShapeRule(**config["shapes"]),
+        "defaults": Defaults(**config["defaults"]),
+        "samplers": tuple(config["samplers"]),
+    }
 
 
 @hookimpl
@@ -80,6 +108,7 @@ def ea_models():
         defaults=DEFAULTS,
         shapes=ShapeRule(),
         samplers=("euler", "ddim"),
+        identify=identify,
         check_weights=check_weights,
     )
     yield ModelSpec(key="fake-text", summary="Only from text.", load=load, defaults=DEFAULTS)
@@ -89,7 +118,20 @@ def ea_models():
         load=load,
         defaults=DEFAULTS,
         trained=TrainedRange(min_frames=12, max_frames=20, min_side=64, max_side=64),
+        part_files=(
+            TRANSFORMER_FILE,
+            PartFile(name="motion_module", summary="Motion module of the fake model.", matches=is_motion_module),
+        ),
         find_files=find_files,
+    )
+    yield ModelSpec(
+        key="fake-open",
+        summary="Its weights say what it can do.",
+        load="easyanimate_fake:load",
+        tasks=tuple(Task),
+        identify="easyanimate_fake:identify_open",
+        check_weights="easyanimate_fake:check_weights",
+        complete="easyanimate_fake:complete",
     )
 
 
@@ -105,22 +147,11 @@ def ea_weights():
         folder="Diffusion_Transformer/Fake",
         size_bytes=14_000_000_000,
     )
+    yield WeightsSource(model="fake-open", name="demo", summary="Small.", licence="MIT", path=OPEN_FOLDER)
 
 
 @hookimpl
 def ea_commands():
-    yield CommandSpec(group="fakes", name="count", summary="Count up.", load=load_count)
-    yield CommandSpec(group="fakes", name="gone", summary="Needs more.", load=load_gone)
-    yield CommandSpec(group="weights", name="count", summary="Count weights.", load=load_count)
-
-
-def load_count():
-    from easyanimate_fake_command import count
-
-    return count
-
-
-def load_gone():
-    from a_library_that_nobody_has import count  # pyright: ignore[reportMissingImports]
-
-    return count
+    yield CommandSpec(group="fakes", name="count", summary="Count up.", load="easyanimate_fake_command:count")
+    yield CommandSpec(group="fakes", name="gone", summary="Needs more.", load="a_library_that_nobody_has:count")
+    yield CommandSpec(group="weights", name="count", summary="Count weights.", load="easyanimate_fake_command:count")
