@@ -10,10 +10,10 @@ from typing import Any, Literal
 import torch
 from easyanimate_core.checkpoint import read_json
 from easyanimate_core.errors import WeightsError
+from easyanimate_torch.checkpoint import check_shapes, list_shapes, read_folder
 from torch import Tensor
 
 from easyanimate_vae.autoencoder import AutoencoderKLMagvit
-from easyanimate_vae.checkpoint import check_keys, find_weights, read_tensors
 
 KernelPosition = Literal[0, 1, 2]
 """Which of a kernel's three places in time gets the 2D kernel; the other two stay empty."""
@@ -48,7 +48,7 @@ def inflate_image_vae(model: AutoencoderKLMagvit, folder: Path, *, prefer: Liter
         folder: An `AutoencoderKL` of diffusers or a `FrameAutoencoder` of this package: `config.json` and weights.
         prefer: What V4's decoder starts with, whose convolutions are symmetric for a single latent frame and causal for
             clips. "frame": single frames are exact, but where clips move, every convolution lags a frame behind.
-            "clip": clips are as in the other flavours, but single frames are blank until training has seen some.
+            "clip": clips are as in the other variants, but single frames are blank until training has seen some.
 
     Raises:
         WeightsError: When a file is missing or damaged, a setting differs, or keys are missing, unknown or of another
@@ -56,15 +56,13 @@ def inflate_image_vae(model: AutoencoderKLMagvit, folder: Path, *, prefer: Liter
     """
     config = read_json(folder / "config.json")
     _check_settings(model, config, folder)
-    path = find_weights(folder)
-    found = {_current_name(key): tensor for key, tensor in read_tensors(path).items()}
+    found = {_current_name(key): tensor for key, tensor in read_folder(folder).items()}
     own = model.state_dict()
     names = {key: _image_name(key) for key in own if not _is_left_out(key, config)}
-    check_keys(
+    check_shapes(
         {name: _image_shape(own[key]) for key, name in names.items()},
-        found,
-        path,
-        model="video VAE that it is to start",
+        list_shapes(found),
+        source=str(folder),
         fix=f"give the model the widths, depth and latent channels of {folder / 'config.json'}",
     )
     places = _choose_places(model, prefer)
@@ -78,7 +76,7 @@ def inflate_image_vae(model: AutoencoderKLMagvit, folder: Path, *, prefer: Liter
 
 
 def _choose_places(model: AutoencoderKLMagvit, prefer: str) -> dict[str, KernelPosition]:
-    """Where encoder and decoder of this flavour have the present frame."""
+    """Where encoder and decoder of this variant have the present frame."""
     settings = model.settings
     symmetric = settings.cache_compression_vae or settings.slice_compression_vae
     encoder: KernelPosition = _CENTRE if symmetric else _LAST

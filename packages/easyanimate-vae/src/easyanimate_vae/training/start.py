@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from easyanimate_core.errors import RequestError, WeightsError, near_misses
+from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.weights import resolve_weights
+from easyanimate_torch.checkpoint import load_model
 
-from easyanimate_vae.autoencoder import AutoencoderKLMagvit
-from easyanimate_vae.checkpoint import load_original
-from easyanimate_vae.image import FrameAutoencoder
+from easyanimate_vae import TRAINING_EXTRAS, AutoencoderKLMagvit, FrameAutoencoder
 from easyanimate_vae.training.inflate import inflate_image_vae
 from easyanimate_vae.training.initial import start_as_identity, start_frames_as_identity
 
@@ -52,7 +51,13 @@ def build_vae(config: VaeTrainingConfig) -> Any:
     model_class: Any = AutoencoderKLMagvit if video else FrameAutoencoder
     _refuse_unknown(config.model, model_class)
     if folder is not None:
-        vae = _load(folder / VAE if (folder / VAE).is_dir() else folder, config, model_class)
+        vae = load_model(
+            model_class,
+            folder / VAE if (folder / VAE).is_dir() else folder,
+            dtype=torch.float32,
+            changes=config.model,
+            known_extras=TRAINING_EXTRAS,
+        )
     else:
         vae = model_class(**config.model)
         if config.image_weights is not None:
@@ -66,19 +71,6 @@ def build_vae(config: VaeTrainingConfig) -> Any:
     if config.gradient_checkpointing:
         vae.enable_gradient_checkpointing()
     return vae.train()
-
-
-def _load(folder: Path, config: VaeTrainingConfig, model_class: Any) -> Any:
-    if config.kind == "video":
-        return load_original(folder, changes=config.model)
-    try:
-        return model_class.from_pretrained(folder, torch_dtype=torch.float32, **config.model)
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            "The VAE that training is to start from cannot be read.",
-            received=f"{folder}: {error}",
-            expected="a folder with config.json and diffusion_pytorch_model.safetensors",
-        ) from error
 
 
 def _refuse_unknown(settings: dict[str, Any], model_class: Any) -> None:

@@ -15,7 +15,7 @@ from easyanimate_core.spec import Video
 from easyanimate_core.video import write_image, write_video
 from easyanimate_train.task import ValidationResult
 
-from easyanimate_vae.training.metric import compute_psnr, compute_ssim, side_by_side
+from easyanimate_vae.training.metric import compare_frames, side_by_side
 from easyanimate_vae.training.pixels import scale_pixels
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Judge:
     def _measure(
         self, pixels: Float[Tensor, "B 3 T H W"], decoded: Float[Tensor, "B 3 T H W"]
     ) -> dict[str, Float[Tensor, "B T"]]:
-        measured = {"psnr": compute_psnr(pixels, decoded), "ssim": compute_ssim(pixels, decoded)}
+        measured = compare_frames(pixels, decoded)
         if self._distance is not None:
             measured["lpips"] = self._distance(pixels, decoded.clamp(-1, 1))
         return measured
