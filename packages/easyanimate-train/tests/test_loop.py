@@ -7,7 +7,7 @@ import pytest
 import torch
 from easyanimate_core import RequestError
 from easyanimate_core.errors import MediaError, WeightsError
-from easyanimate_train import run_folder
+from easyanimate_train import loop, run_folder
 from easyanimate_train.config import OptimizerConfig, RunConfig
 from easyanimate_train.loop import TrainingRun, train
 from easyanimate_train.plan import measure
@@ -214,3 +214,24 @@ def test_tensorboard_is_written_and_goes_on(configure, make_task):
 def test_what_a_resumed_run_may_change_exists():
     names = {setting.partition(".")[0] for setting in run_folder.CHANGEABLE}
     assert names <= RunConfig.__dataclass_fields__.keys()
+
+
+def test_logged_values_are_means_over_the_accumulated_batches(configure, make_task, monkeypatch):
+    still = OptimizerConfig(learning_rate=0.0)
+    single = configure("single", optimizer=still, max_steps=6)
+    together = configure("together", optimizer=still, max_steps=2, accumulate=3)
+    train(*swap(make_task(single), single))
+    norms = []
+
+    def clip(*arguments, clip=loop.clip_gradients):
+        norms.append(float(clip(*arguments)))
+        return torch.tensor(norms[-1])
+
+    monkeypatch.setattr(loop, "clip_gradients", clip)
+    train(*swap(make_task(together), together))
+    parts, whole = read_log(single), read_log(together)
+    for step, line in enumerate(whole):
+        for name in ("loss", "bias"):
+            mean = sum(part[name] for part in parts[3 * step : 3 * step + 3]) / 3
+            assert line[name] == pytest.approx(mean, rel=1e-5)
+    assert [line["grad_norm"] for line in whole] == pytest.approx(norms)
