@@ -107,3 +107,35 @@ def test_no_is_a_word_where_it_is_a_choice(tmp_path):
 
     (tmp_path / "c.yaml").write_text("precision: no\n")
     assert read_config(Chooses, tmp_path / "c.yaml").precision == "no"
+
+
+@dataclass(frozen=True)
+class Bound:
+    minimum: float | None = None
+
+
+@dataclass(frozen=True)
+class Bounded:
+    bounds: dict[str, Bound] = field(default_factory=dict)
+    bound: Bound = field(default_factory=Bound)
+
+
+def test_a_mapping_of_dataclasses(tmp_path):
+    (tmp_path / "c.yaml").write_text("bounds: {low: {minimum: 1}, any: {minimum: null}}\n")
+    words, defaults = (
+        ["bounds.high.minimum=2"],
+        {"bounds.low.minimum": 5, "bounds.any.minimum": 5, "bounds.usual.minimum": 5},
+    )
+    read = read_config(Bounded, tmp_path / "c.yaml", words, defaults=defaults)
+    assert read.bounds == {"low": Bound(1.0), "any": Bound(None), "high": Bound(2.0), "usual": Bound(5.0)}
+    with pytest.raises(RequestError, match=r"Unknown setting bounds.low.minimun[\s\S]*did you mean minimum"):
+        read_config(Bounded, None, ["bounds.low.minimun=1"])
+    with pytest.raises(RequestError, match=r"bounds\.low\.minimum has the wrong type"):
+        read_config(Bounded, None, ["bounds.low.minimum=much"])
+
+
+def test_a_section_whose_lines_are_all_comments(tmp_path):
+    (tmp_path / "c.yaml").write_text("bounds:\n  low:\nbound:\n")
+    assert read_config(Bounded, tmp_path / "c.yaml") == Bounded(bounds={"low": Bound()})
+    assert read_config(Bounded, tmp_path / "c.yaml", defaults={"bound.minimum": 3}).bound == Bound(3.0)
+    assert read_config(Bounded, tmp_path / "c.yaml", ["bound.minimum=4"]).bound == Bound(4.0)
