@@ -21,9 +21,9 @@ from easyanimate_dit.sampling.conditioning import ClipTokenConditioner, HunyuanS
 from easyanimate_dit.sampling.inpaint import BlendInpainter, ChannelInpainter
 from easyanimate_dit.sampling.latent import LatentCodec
 from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
-from easyanimate_dit.sampling.preparation import VersionParts
 from easyanimate_dit.sampling.request_pipeline import RequestPipeline
 from easyanimate_dit.sampling.text import TextBranch, TextConditioner
+from easyanimate_dit.sampling.version_parts import VersionParts
 from easyanimate_torch.device import choose_device, choose_dtype, choose_vae_dtype
 from easyanimate_vae import AutoencoderKLMagvit
 from transformers import BertModel, BertTokenizer, T5Tokenizer
