@@ -17,8 +17,8 @@ from easyanimate_dit.sampling.conditioning import ClipTokenConditioner, HunyuanS
 from easyanimate_dit.sampling.inpaint import BlendInpainter, ChannelInpainter, CodedMaskInpainter
 from easyanimate_dit.sampling.latent import LatentCodec
 from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
-from easyanimate_dit.sampling.preparation import VersionParts
 from easyanimate_dit.sampling.text import TextBranch, TextConditioner
+from easyanimate_dit.sampling.version_parts import VersionParts
 from torch import nn
 from transformers import (
     BatchEncoding,
