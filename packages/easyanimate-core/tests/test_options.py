@@ -60,7 +60,7 @@ def test_fields_become_options(invoke, tmp_path):
 
 def test_the_help_is_the_docstring(invoke):
     help_text = invoke(Settings, "--help")
-    assert "Number of clips. [2]" in " ".join(help_text.split())
+    assert "Number of clips. [default: 2]" in " ".join(help_text.split())
     assert "hidden" not in help_text
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import typer
 from easyanimate_core import Defaults, ModelSpec, RequestError, Video, hookimpl
+from easyanimate_core import model as core_model
 from easyanimate_core.dataset import BatchRule
 from easyanimate_core.registry import load_plugins
 from easyanimate_data import plugin
@@ -42,7 +43,7 @@ def drawn_model(tmp_path, monkeypatch):
     module.ea_models = ea_models
     monkeypatch.setitem(sys.modules, "drawn_plugin", module)
     entry = EntryPoint("drawn", "drawn_plugin", "easyanimate")
-    monkeypatch.setattr(command, "load_plugins", lambda: load_plugins([entry]))
+    monkeypatch.setattr(core_model, "load_plugins", lambda: load_plugins([entry]))
     weights = tmp_path / "weights"
     weights.mkdir()
     (weights / "model_index.json").write_text("{}", encoding="utf-8")
