@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
-from easyanimate_core import LoadOptions, RequestError
+from easyanimate_core import LoadOptions, RequestError, WeightsFolder
 from easyanimate_core.registry import load_plugins
 from easyanimate_dit import HunyuanTransformer3DModel
 from easyanimate_dit.training.config import DitTrainingConfig, TaskConfig
@@ -16,7 +16,7 @@ from easyanimate_dit.training.run import train_dit
 from easyanimate_dit.training.sample import CaptionEncoder, SampleEncoder
 from easyanimate_train.config import DataConfig, OptimizerConfig
 from easyanimate_train.cycled import CycledBatches
-from easyanimate_v4.build import load
+from easyanimate_v4.plugin import V4
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def configure(tmp_path, checkpoint):
 @pytest.fixture
 def load_model(checkpoint):
     """A model of its own for every run, because training changes it."""
-    return lambda: load(LoadOptions(weights=checkpoint, device="cpu", dtype="float32")).pipeline
+    return lambda: V4.load(LoadOptions(weights=WeightsFolder(checkpoint), device="cpu", dtype="float32")).pipeline
 
 
 @pytest.fixture

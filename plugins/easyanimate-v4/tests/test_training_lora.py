@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from easyanimate_core import LoadOptions, LoraFile
+from easyanimate_core import LoadOptions, LoraFile, WeightsFolder
 from easyanimate_core.config import read_config
 from easyanimate_core.errors import RequestError
 from easyanimate_core.registry import load_plugins
@@ -19,7 +19,7 @@ from easyanimate_dit.training.run import prepare_task, train_dit
 from easyanimate_train.config import DataConfig, OptimizerConfig
 from easyanimate_train.cycled import CycledBatches
 from easyanimate_train.stream import BatchStream
-from easyanimate_v4.build import load
+from easyanimate_v4.plugin import V4
 from safetensors.torch import load_file
 
 
@@ -59,7 +59,9 @@ def load_model(checkpoint):
     """A model of its own for every run, because training changes it."""
 
     def make(*loras):
-        return load(LoadOptions(weights=checkpoint, device="cpu", dtype="float32", loras=loras)).pipeline
+        return V4.load(
+            LoadOptions(weights=WeightsFolder(checkpoint), device="cpu", dtype="float32", loras=loras)
+        ).pipeline
 
     return make
 
