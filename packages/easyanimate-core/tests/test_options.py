@@ -41,7 +41,7 @@ def invoke():
     seen = []
 
     def run(kind, *words, extra=None):
-        app = typer.Typer()
+        app = typer.Typer(rich_markup_mode=None)
         app.command()(SettingsReader(kind).command(lambda settings, **more: seen.append((settings, more)), extra or {}))
         result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
         assert result.exit_code == 0, result.output
