@@ -4,8 +4,8 @@ import pytest
 import tiny_dit
 import torch
 from easyanimate_core import RequestError, SchedulerSpec
-from easyanimate_dit.sampling.noise import SeededNoise
 from easyanimate_dit.sampling import scheduler as module
+from easyanimate_dit.sampling.noise import SeededNoise
 from easyanimate_dit.sampling.scheduler import make_scheduler, set_timesteps, take_step
 
 CONFIG = tiny_dit.SCHEDULER
