@@ -142,14 +142,12 @@ class BatchRule:
         for name, value in least.items():
             given = getattr(self, name)
             if given is not None and given < value:
-                raise RequestError(f"data.{name} is too small.", received=given, expected=f"{value} or more")
+                raise RequestError(f"data.{name} must be at least {value}", received=given)
         if not 0 <= self.empty_text_share <= 1:
-            raise RequestError(
-                "data.empty_text_share is a share.", received=self.empty_text_share, expected="a number from 0 to 1"
-            )
+            raise RequestError("data.empty_text_share must be a share from 0 to 1", received=self.empty_text_share)
         if not self.batches or any(len(batch) != 2 or min(batch) < 1 for batch in self.batches):  # noqa: PLR2004
             raise RequestError(
-                "data.batches are pairs of clips and frames.",
+                "data.batches must be pairs of clips and frames",
                 received=self.batches,
                 expected="such as [[4, 16], [8, 1]]",
             )

@@ -197,5 +197,5 @@ def _load_shapes(path: Path | None = None, **options: Any) -> VideoDataset:
     from easyanimate_data.shapes.clip import ShapesClips
 
     if path is not None:
-        raise RequestError("Shapes clips are generated, not read.", received=path, expected="no path, but a count")
+        raise RequestError("Shapes clips are generated and need no path.", received=path, expected="a count alone")
     return ShapesClips(**options)

@@ -232,7 +232,7 @@ def _begin(out: Path, options: SplitOptions, videos: Path, words: Sequence[str])
     """Open a folder that is new, or whose run is to be continued or replaced."""
     make = _check_options(options, words)
     if options.resume and options.replace:
-        raise RequestError("A run goes on or starts anew.", received="--resume and --replace", expected="one of them")
+        raise RequestError("--resume and --replace exclude each other.", expected="one of them")
     refuse_foreign(out)
     if has_run(out) and not (options.resume or options.replace):
         raise MediaError(
@@ -294,7 +294,7 @@ def _set_bounds(options: BoundOptions) -> list[str]:
         for bound in bounds:
             key, sign, value = bound.partition("=")
             if not sign:
-                raise RequestError("A bound has no value.", received=bound, expected="FILTER=NUMBER, such as motion=2")
+                raise RequestError("A bound must be FILTER=NUMBER.", received=bound, expected="such as motion=2")
             words.append(f"filters.{key}.{name}={value}")
     return words
 

@@ -1,4 +1,4 @@
-"""What models are asked to write: captions, summaries, rewritten captions, richer prompts."""
+"""The instructions that models are given: captions, summaries, rewritten captions, richer prompts."""
 
 from __future__ import annotations
 
