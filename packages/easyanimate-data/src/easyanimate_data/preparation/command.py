@@ -38,7 +38,7 @@ class StageOptions:
 
     Args:
         config: YAML file of settings.
-        set: Sets one setting, such as split.min_seconds=2; can be given several times.
+        set: Sets one setting, such as split.min_seconds=2 (repeatable).
         compat: Gives the original's numbers where they differ from what is right.
     """
 
@@ -53,7 +53,7 @@ class WorkOptions(StageOptions):
 
     Args:
         engine: Runs the work in this process, in worker processes, or on Ray.
-        workers: Number of workers; one per core unless given.
+        workers: Number of workers, one per core unless given.
         ray_address: Address of a running Ray cluster, such as auto.
         replace: Does again what an earlier run did.
         retry_errors: Does again what ended with an error.
@@ -71,8 +71,8 @@ class BoundOptions:
     """Bounds of scores.
 
     Args:
-        min: Least score that a filter keeps, such as motion=2; can be given several times.
-        max: Greatest score that a filter keeps, such as text=0.02; can be given several times.
+        min: Least score that a filter keeps, such as motion=2 (repeatable).
+        max: Greatest score that a filter keeps, such as text=0.02 (repeatable).
     """
 
     min: tuple[str, ...] = ()
@@ -138,7 +138,7 @@ class ExportOptions(StageOptions):
 
     Args:
         format: Writes a JSON, which EasyAnimate trains on, or a CSV table.
-        absolute: Writes absolute paths; they are relative to the data set otherwise.
+        absolute: Writes absolute paths, not paths relative to the data set.
     """
 
     format: Literal["json", "csv"] = "json"
