@@ -50,7 +50,6 @@ class Timeline:
         fps: Ticks per second.
         height: In pixels, upright.
         width: In pixels, upright.
-        codec: Name of the codec, such as "h264".
         timed: Whether the file says when its frames show; if not, they are found by counting from the first.
         hidden: How many frames are stored that never show: a cut without encoding leaves some in front.
         leading: Whether frames that show before a key frame are stored after it (an open group of pictures).
@@ -62,7 +61,6 @@ class Timeline:
     fps: float
     height: int
     width: int
-    codec: str
     timed: bool = True
     hidden: int = 0
     leading: bool = False
@@ -121,7 +119,6 @@ def read_timeline(path: Path) -> Timeline:
             fps,
             height,
             width,
-            stream.codec_context.name,
             timed=timed,
             hidden=hidden,
             leading=_has_leading(packets),
