@@ -70,7 +70,7 @@ def test_plugin_offers_commands_and_datasets():
 
 
 def test_shapes_refuse_a_path(tmp_path):
-    with pytest.raises(Exception, match="generated, not read"):
+    with pytest.raises(Exception, match="generated and need no path"):
         next(spec for spec in plugin.ea_datasets() if spec.key == "shapes").load(tmp_path, count=1)
 
 
