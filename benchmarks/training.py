@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from easyanimate_core import LoadOptions
 from easyanimate_core.registry import load_plugins
 from easyanimate_dit.training.config import DitTrainingConfig
 from easyanimate_dit.training.loss import compute_loss, make_target

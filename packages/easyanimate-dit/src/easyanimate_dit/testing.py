@@ -134,8 +134,8 @@ class ReleaseContract:
         import torch
 
         def damage(weights: dict[str, Any]) -> None:
-            weights["surprise.weight"] = torch.zeros(1)
             del weights[min(weights)]
+            weights["surprise.weight"] = torch.zeros(1)
 
         for role in self.list_models():
             missing = min(read_weights(own_checkpoint / role))
@@ -227,12 +227,12 @@ class ReleaseContract:
 @contextmanager
 def refused(pattern: str) -> Iterator[None]:
     """Fail unless a `WeightsError` is raised inside whose text matches."""
+    found = "nothing"
     try:
         yield
     except WeightsError as error:
-        assert re.search(pattern, str(error)), f"expected {pattern}, not\n{error}"
-    else:
-        raise AssertionError(f"nothing was refused; expected {pattern}")
+        found = str(error)
+    assert re.search(pattern, found), f"expected an error with {pattern}, not {found}"
 
 
 def edit_config(folder: Path, **changes: Any) -> None:

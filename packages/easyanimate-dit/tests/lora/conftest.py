@@ -1,4 +1,4 @@
-"""Models that are installed while the tests of LoRA run: small ones of this package's networks, whatever plugins there are."""
+"""The models that are installed while the tests of LoRA run: small ones of this package, whatever plugins there are."""
 
 import pytest
 from easyanimate_core import ModelSpec
