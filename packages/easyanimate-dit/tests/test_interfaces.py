@@ -155,7 +155,7 @@ class TestForeignScheduler(SchedulerContract):
 class TestForeignPipeline(PipelineContract):
     """Parts that keep the Protocols, and nothing else, make clips."""
 
-    request_values = {"sampler": "foreign"}  # noqa: RUF012
+    request_values = {"sampler": "foreign"}
 
     @pytest.fixture
     def pipeline(self, monkeypatch):

@@ -12,7 +12,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from easyanimate_core import ShapeRule
 from easyanimate_dit.hunyuan import HunyuanTransformer3DModel
 from easyanimate_dit.pixart import Transformer3DModel
-from easyanimate_dit.pixart.pipeline import build_pixart_pipeline
+from easyanimate_dit.pixart.version_parts import make_pixart_parts
 from easyanimate_dit.sampling.conditioning import ClipTokenConditioner, HunyuanSizeConditioner
 from easyanimate_dit.sampling.inpaint import BlendInpainter, ChannelInpainter, CodedMaskInpainter
 from easyanimate_dit.sampling.latent import LatentCodec
@@ -183,7 +183,8 @@ def build_pipeline(components):
     has_clip = transformer.has_clip
     if isinstance(transformer, Transformer3DModel):
         inpaint = CodedMaskInpainter() if has_clip else BlendInpainter()
-        return build_pixart_pipeline(components, SHAPES, smooth=True, inpaint=inpaint)
+        parts = make_pixart_parts(components, SHAPES, smooth=True, inpaint=inpaint)
+        return EasyAnimatePipeline(**components, parts=parts)
     config = transformer.config
     image = None
     if has_clip:

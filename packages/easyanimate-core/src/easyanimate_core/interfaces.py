@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
-    from easyanimate_core.spec import Video, VideoRequest
+    from easyanimate_core.request import Video, VideoRequest
 
 Tensor: TypeAlias = Any
 """A `torch.Tensor`: this package does without PyTorch."""

@@ -1,4 +1,4 @@
-"""`FrameAutoencoder`: the image VAE of V1, which codes a clip frame by frame.
+"""`FrameAutoencoder`: the image VAE of V1, which encodes and decodes a clip frame by frame.
 
 Axes: B batch, C channels, T frames, H height, W width in pixels [-1, 1]; h, w the same in latents.
 """
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 _SLICE = 4
-"""Frames that are coded together, so that memory does not grow with the clip."""
+"""Frames that go through the network together, so that memory does not grow with the clip."""
 
 
 class FrameAutoencoder(AutoencoderKL):

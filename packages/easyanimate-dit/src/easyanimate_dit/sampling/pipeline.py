@@ -13,8 +13,8 @@ import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils.outputs import BaseOutput
 from easyanimate_core.errors import RequestError
+from easyanimate_core.request import Progress
 from easyanimate_core.shapes import LatentShape, PixelShape
-from easyanimate_core.spec import Progress
 from torch import Tensor
 
 from easyanimate_dit.lora.pipeline import EasyAnimateLoraMixin
