@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 (read_config reads the annotations)
 from typing import Any, Literal
 
-from easyanimate_core.errors import RequestError
+from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_train.config import OptimizerConfig, RunConfig
+
+KINDS = {"video": "easyanimate_vae:AutoencoderKLMagvit", "frames": "easyanimate_vae:FrameAutoencoder"}
+"""Places of the classes of this package, by `kind`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +110,9 @@ class VaeTrainingConfig(RunConfig):
     """Everything a run is determined by.
 
     Args:
-        kind: "video" trains an `AutoencoderKLMagvit`, "frames" a `FrameAutoencoder`.
+        kind: Class of the VAE: "video" is `AutoencoderKLMagvit`, "frames" is `FrameAutoencoder`, and
+            "my_package.vae:MyVae" is a `VideoAutoencoder` of your own, a model of diffusers. Set `data.chunk_frames`
+            where its frame counts are multiples of something.
         model: Its configuration; with weights, what shall differ from theirs.
         version: Key of the model version whose VAE goes on learning; `weights` is then as for `ea run`, and where it is
             not given, "auto".
@@ -123,7 +128,7 @@ class VaeTrainingConfig(RunConfig):
         validation: What is looked at every `validate_every` steps.
     """
 
-    kind: Literal["video", "frames"] = "video"
+    kind: str = "video"
     model: dict[str, Any] = field(default_factory=dict[str, Any])
     version: str | None = None
     weights: str | None = None
@@ -137,7 +142,14 @@ class VaeTrainingConfig(RunConfig):
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
         super().__post_init__()
-        if self.image_weights is not None and (self.weights or self.version or self.kind == "frames"):
+        if self.kind not in KINDS and ":" not in self.kind:
+            raise RequestError(
+                "There is no such kind of VAE.",
+                received=self.kind,
+                expected=f"{', '.join(KINDS)}, or the place of a class, such as my_package.vae:MyVae",
+                fix=near_misses(self.kind, KINDS),
+            )
+        if self.image_weights is not None and (self.weights or self.version or self.kind != "video"):
             raise RequestError(
                 "An image VAE is where a fresh video VAE starts.",
                 received=f"image_weights with kind {self.kind}, weights {self.weights}, version {self.version}",
