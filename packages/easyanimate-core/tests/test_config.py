@@ -130,7 +130,7 @@ def test_a_mapping_of_dataclasses(tmp_path):
     assert read.bounds == {"low": Bound(1.0), "any": Bound(None), "high": Bound(2.0), "usual": Bound(5.0)}
     with pytest.raises(RequestError, match=r"Unknown setting bounds.low.minimun[\s\S]*did you mean minimum"):
         read_config(Bounded, None, ["bounds.low.minimun=1"])
-    with pytest.raises(RequestError, match=r"bounds\.low\.minimum has the wrong type"):
+    with pytest.raises(RequestError, match=r"bounds\.low\.minimum must be a number"):
         read_config(Bounded, None, ["bounds.low.minimum=much"])
 
 

@@ -41,7 +41,7 @@ def invoke():
     seen = []
 
     def run(kind, *words, extra=None):
-        app = typer.Typer()
+        app = typer.Typer(rich_markup_mode=None)
         app.command()(SettingsReader(kind).command(lambda settings, **more: seen.append((settings, more)), extra or {}))
         result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
         assert result.exit_code == 0, result.output
@@ -60,7 +60,7 @@ def test_fields_become_options(invoke, tmp_path):
 
 def test_the_help_is_the_docstring(invoke):
     help_text = invoke(Settings, "--help")
-    assert "Number of clips. [2]" in " ".join(help_text.split())
+    assert "Number of clips. [default: 2]" in " ".join(help_text.split())
     assert "hidden" not in help_text
 
 

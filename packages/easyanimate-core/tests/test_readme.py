@@ -45,6 +45,6 @@ def test_the_example_of_the_readme_works():
 
 def test_the_readme_names_every_module():
     source = README.parent / "src" / "easyanimate_core"
-    modules = {path.stem for path in source.glob("*.py")} - {"__init__"}
+    modules = {path.stem for path in [*source.glob("*.py"), *source.glob("*/")]} - {"__init__", "__pycache__"}
     named = set(re.findall(r"^\| `(\w+)` \|", README.read_text(encoding="utf-8"), flags=re.MULTILINE))
     assert named == modules

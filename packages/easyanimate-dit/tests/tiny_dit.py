@@ -152,7 +152,7 @@ def _build_t5():
     return randomize(T5EncoderModel(T5Config(vocab_size=64, is_encoder_decoder=False, **widths)))
 
 
-def _build_vision(projection_dim):
+def build_vision(projection_dim):
     widths = {"hidden_size": _VISION_WIDTH, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = CLIPVisionConfig(**widths, image_size=16, patch_size=8, projection_dim=projection_dim)
     return {
@@ -172,9 +172,9 @@ def build_components(kind, *, inpaints=True):
     if kind == "hunyuan":
         components["transformer"] = build_hunyuan(in_channels=in_channels, out_channels=8)
         components |= {"text_encoder": _build_bert(), "text_encoder_2": _build_t5(), "tokenizer_2": LetterTokenizer()}
-        return components | (_build_vision(4) if inpaints else {})
+        return components | (build_vision(4) if inpaints else {})
     components |= {"transformer": build_pixart(in_channels=in_channels), "text_encoder": _build_t5()}
-    return components | (_build_vision(_CLIP_WIDTH) if inpaints else {})
+    return components | (build_vision(_CLIP_WIDTH) if inpaints else {})
 
 
 def build_pipeline(components):

@@ -103,5 +103,5 @@ def test_weight_has_a_ceiling():
 
 def test_an_untrained_decoder_is_refused():
     layer = nn.Linear(2, 1).requires_grad_(requires_grad=False)
-    with pytest.raises(RequestError, match="decoder is not trained"):
+    with pytest.raises(RequestError, match="gradients of the decoder"):
         adaptive_weight(torch.ones(()), torch.ones(()), layer.weight)

@@ -30,15 +30,15 @@ def copy(module):
 
 
 def test_the_discriminator_starts_at_its_step(begin):
-    run, batches, critics = begin("run", loss=LossConfig(adversarial=0.5, adversarial_start=2))
-    fresh = copy(critics)
+    run, batches, discriminator = begin("run", loss=LossConfig(adversarial=0.5, adversarial_start=2))
+    fresh = copy(discriminator)
     for _ in range(2):
         values = run.take_step(batches)
         assert "adversarial" not in values
-        assert all(torch.equal(tensor, fresh[name]) for name, tensor in copy(critics).items())
+        assert all(torch.equal(tensor, fresh[name]) for name, tensor in copy(discriminator).items())
     values = run.take_step(batches)
     assert {"adversarial", "adversarial_weight", "discriminator_loss", "discriminator_real"} <= values.keys()
-    assert not any(torch.equal(tensor, fresh[name]) for name, tensor in copy(critics).items())
+    assert not any(torch.equal(tensor, fresh[name]) for name, tensor in copy(discriminator).items())
 
 
 def test_until_then_the_vae_trains_as_without_it(configure):
@@ -53,7 +53,7 @@ def test_until_then_the_vae_trains_as_without_it(configure):
 
 
 def test_the_verdict_reaches_the_vae_alone(begin, configure):
-    run, batches, critics = begin("run", loss=LossConfig(adversarial=0.5, adversarial_start=0))
+    run, batches, discriminator = begin("run", loss=LossConfig(adversarial=0.5, adversarial_start=0))
     plain, _ = prepare_task(configure("plain"))
     shard, batch = next(batches)
     found = run.task.compute("vae", batch, shard, 0)
@@ -62,7 +62,7 @@ def test_the_verdict_reaches_the_vae_alone(begin, configure):
     torch.testing.assert_close(found["loss"], expected["loss"])
     for loss in (found["loss"], expected["loss"]):
         loss.backward()
-    assert all(parameter.grad is None for parameter in critics.parameters())
+    assert all(parameter.grad is None for parameter in discriminator.parameters())
     pulled, alone = (task.trainable["vae"].module.vae.decoder.conv_out.weight.grad for task in (run.task, plain))
     # The pull on the last layer is half as strong as that of the reconstruction.
     ratio = (pulled - alone).norm() / alone.norm()
@@ -70,22 +70,22 @@ def test_the_verdict_reaches_the_vae_alone(begin, configure):
 
 
 def test_the_discriminator_learns_from_what_the_vae_made(begin):
-    run, batches, critics = begin("run", loss=LossConfig(adversarial=0.5, adversarial_start=0))
+    run, batches, discriminator = begin("run", loss=LossConfig(adversarial=0.5, adversarial_start=0))
     shard, batch = next(batches)
     run.task.compute("vae", batch, shard, 0)
     found = run.task.compute("discriminator", batch, shard, 0)
     found["loss"].backward()
-    assert all(parameter.grad is not None for parameter in critics.parameters())
+    assert all(parameter.grad is not None for parameter in discriminator.parameters())
     assert all(parameter.grad is None for parameter in run.task.trainable["vae"].parameters)
-    # Fresh critics cannot tell: hinge losses of 1 each.
+    # A fresh discriminator cannot tell: hinge losses of 1 each.
     assert float(found["loss"].detach()) == pytest.approx(2.0, abs=0.2)
 
 
-def test_weights_split_over_processes_are_refused(configure, monkeypatch):
+def test_sharded_weights_are_refused(configure, monkeypatch):
     PartialState()
     task, _ = prepare_task(configure("run", loss=LossConfig(adversarial=0.5)))
     monkeypatch.setitem(PartialState._shared_state, "distributed_type", DistributedType.FSDP)
-    with pytest.raises(RequestError, match="split over processes"):
+    with pytest.raises(RequestError, match="sharded weights"):
         task.move(torch.device("cpu"))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from easyanimate_core.display import PhaseDisplay
-from easyanimate_core.errors import EasyAnimateError, RequestError
+from easyanimate_core.errors import EasyAnimateError, PluginError, RequestError
 from easyanimate_core.memory import describe_peak
 from easyanimate_core.model import open_model
 from easyanimate_core.options import option, with_options
@@ -90,6 +90,13 @@ def make_command(parts: Iterable[PartFile]) -> Callable[..., None]:
     """The command, with an option for every setting of a clip and every part file that an installed model takes."""
     clip_options = list_options()
     part_files = {part.name: part for part in parts}
+    taken = part_files.keys() & {*_FIRST, *_LAST, *(setting.name for setting in clip_options.values())}
+    if taken:
+        raise PluginError(
+            "A plugin calls a part file as an option of `ea run` is called.",
+            received=", ".join(taken),
+            fix="see `ea plugins`, and remove the plugin",
+        )
 
     def run(**options: Any) -> None:
         """Make a video or an image.

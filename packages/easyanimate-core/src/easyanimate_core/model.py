@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.clip import Clip, ClipPlan
+from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_core.hookspecs import PROJECT
 from easyanimate_core.machine import read_machine
 from easyanimate_core.manifest import InputFile, Manifest, WeightsRecord, describe_request
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from easyanimate_core.weights import FoundWeights
 
 _LOG = logging.getLogger(PROJECT)
+_ARGUMENTS = ("weights", "device", "dtype", "loras", "plugins")
 
 
 def open_model(  # noqa: PLR0913 (keyword-only)
@@ -70,13 +72,18 @@ def open_model(  # noqa: PLR0913 (keyword-only)
     """
     plugins = plugins or load_plugins()
     spec = plugins.model(model)
+    for name in parts:
+        if name not in {part.name for part in spec.part_files} and (hint := near_misses(name, _ARGUMENTS)):
+            raise RequestError(
+                f"open_model has no argument {name}.", received=name, expected=", ".join(_ARGUMENTS), fix=hint
+            )
     files = {name: find_trained(Path(path), name) for name, path in parts.items() if path is not None}
     applied = tuple(lora if isinstance(lora, LoraFile) else parse_lora(str(lora)) for lora in loras)
     check_part_files(files, spec, plugins.models().values())
     check_lora_files(applied)
     found = find_weights(str(weights), spec, plugins)
     if found.note:
-        _LOG.warning(found.note)
+        _LOG.warning(found.note, extra={"is_note": True})
     options = LoadOptions(weights=found.folder, dtype=dtype, device=device, loras=applied, parts=files)
     if spec.find_files is not None:
         options = spec.find_files(options)

@@ -57,8 +57,12 @@ def parse_lora(text: str) -> LoraFile:
 
 
 def check_lora_files(loras: Iterable[LoraFile]) -> None:
-    """Raise `WeightsError` unless every LoRA file is whole and one; headers only, before anything large is loaded."""
+    """Raise an error unless every LoRA file is there, whole and one; headers only, before anything large is loaded."""
     for lora in loras:
+        if not lora.path.exists():
+            raise RequestError(
+                "There is no such LoRA file.", received=lora.path, expected="a file, or a folder with one"
+            )
         if lora.path.suffix != ".safetensors" or not lora.path.is_file():
             continue  # the folder of diffusers or peft, which is looked at when it is read
         names = read_header(lora.path)

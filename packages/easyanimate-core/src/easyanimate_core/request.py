@@ -108,6 +108,17 @@ class Video:
             raise RequestError("Frames per second must be positive.", received=self.fps, expected="a number above 0")
 
 
+def _check_pixels(what: str, pixels: Any, shape: tuple[int | None, ...], expected: str) -> None:
+    """Raise `RequestError` unless something is an array of whole pixels of this shape, in which None is any size."""
+    found: tuple[int, ...] = tuple(pixels.shape) if hasattr(pixels, "shape") else ()
+    fits = len(found) == len(shape) and all(
+        size and wanted in (None, size) for size, wanted in zip(found, shape, strict=True)
+    )
+    if not fits or str(pixels.dtype) != "uint8":
+        received = f"{pixels.dtype} {list(found)}" if found else type(pixels).__name__
+        raise RequestError(f"{what} is an array of pixels.", received=received, expected=expected)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class VideoRequest:
     """Everything a pipeline needs to know to make one clip.
@@ -178,7 +189,11 @@ class VideoRequest:
         self._check_segments()
 
     def _check_sources(self) -> None:
-        """Images, video, mask and strength have to fit one another."""
+        """Images, video, mask and strength have to be what they are called, and fit one another."""
+        for picture in (*self.start_images, *(() if self.end_image is None else (self.end_image,))):
+            _check_pixels("An image", picture, (None, None, 3), "uint8 [height, width, 3]")
+        if self.mask is not None:
+            _check_pixels("A mask", self.mask, (None, None, None), "uint8 [frames, height, width]")
         if self.end_image is not None and not self.start_images:
             raise RequestError(
                 "An end image needs a start image.",

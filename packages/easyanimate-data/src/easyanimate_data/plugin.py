@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from easyanimate_core.dataset import Batchable, VideoDataset
 
 PREPARATION = "easyanimate_data.preparation"
+SCORER = f"{PREPARATION}.scorer"
 
 
 @hookimpl
@@ -76,9 +77,7 @@ def ea_stages() -> Iterable[StageSpec]:
 def ea_filters() -> Iterable[FilterSpec]:
     """Scores that need no neural network, and those that do; thresholds are the original's."""
     yield FilterSpec(key="duration", summary="Length in seconds.", load=None, column="duration", minimum=2.5)
-    yield FilterSpec(
-        key="resolution", summary="Height times width in pixels.", load=None, column="pixels", minimum=512 * 512
-    )
+    yield FilterSpec(key="resolution", summary="Pixels of a frame.", load=None, column="pixels", minimum=512 * 512)
     yield FilterSpec(
         key="motion",
         summary="Optical flow, in pixels from one frame to the next half a second later.",
@@ -86,11 +85,10 @@ def ea_filters() -> Iterable[FilterSpec]:
         frames=FrameChoice("rate", 2),
         minimum=2,
     )
-    scorer = f"{PREPARATION}.scorer"
     yield FilterSpec(
         key="aesthetic",
         summary="Beauty, 1 to 10 (SigLIP, aesthetic-predictor-v2-5).",
-        load=f"{scorer}.aesthetic:load_siglip",
+        load=f"{SCORER}.aesthetic:load_siglip",
         column="aesthetic_score_siglip_mean",
         minimum=4.0,
         batched=True,
@@ -98,7 +96,7 @@ def ea_filters() -> Iterable[FilterSpec]:
     yield FilterSpec(
         key="aesthetic-clip",
         summary="Beauty, 1 to 10 (CLIP, LAION sac+logos+ava1).",
-        load=f"{scorer}.aesthetic:load_clip",
+        load=f"{SCORER}.aesthetic:load_clip",
         column="aesthetic_score_mean",
         minimum=4.0,
         batched=True,
@@ -106,14 +104,14 @@ def ea_filters() -> Iterable[FilterSpec]:
     yield FilterSpec(
         key="text",
         summary="Share of the middle frame that is text (EasyOCR).",
-        load=f"{scorer}.text_area:load",
+        load=f"{SCORER}.text_area:load",
         frames=FrameChoice("middle"),
         maximum=0.02,
     )
     yield FilterSpec(
         key="consistency",
         summary="Least likeness of neighbouring key frames (CLIP or DINOv2).",
-        load=f"{scorer}.consistency:load",
+        load=f"{SCORER}.consistency:load",
         frames=FrameChoice("key", 16),
         column="similarity_min",
         minimum=0.8,
@@ -122,7 +120,7 @@ def ea_filters() -> Iterable[FilterSpec]:
     yield FilterSpec(
         key="clip-score",
         summary="How well the frames fit the caption (CLIP).",
-        load=f"{scorer}.agreement:load_clip_score",
+        load=f"{SCORER}.agreement:load_clip_score",
         column="clip_score",
         uses_text=True,
         batched=True,
@@ -130,7 +128,7 @@ def ea_filters() -> Iterable[FilterSpec]:
     yield FilterSpec(
         key="align",
         summary="How well the whole clip fits the caption (CLIP or a model like it).",
-        load=f"{scorer}.agreement:load_alignment",
+        load=f"{SCORER}.agreement:load_alignment",
         frames=FrameChoice("uniform", 8),
         column="alignment_score",
         minimum=0.2,
@@ -197,5 +195,5 @@ def _load_shapes(path: Path | None = None, **options: Any) -> VideoDataset:
     from easyanimate_data.shapes.clip import ShapesClips
 
     if path is not None:
-        raise RequestError("Shapes clips are generated, not read.", received=path, expected="no path, but a count")
+        raise RequestError("Shapes clips are generated and need no path.", received=path, expected="a count alone")
     return ShapesClips(**options)

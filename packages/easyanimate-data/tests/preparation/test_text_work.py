@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from easyanimate_core import CaptionerSpec, MediaError, StageContext
+from easyanimate_core import CaptionerSpec, MediaError, RequestError, StageContext
 from easyanimate_data.preparation import text_work
 from easyanimate_data.preparation.text_work import Caption, Rewrite, TextSettings
 
@@ -57,3 +57,26 @@ def test_compat_asks_once(answer, tmp_path):
         [{"caption": "a square"}]
     )
     assert "1 times" in str(result)
+
+
+def test_what_captions_depend_on_holds_no_secret(tmp_path):
+    settings = TextSettings(captioner="openai", options={"model": "m", "api_key": "secret"})
+    for work in (Caption, Rewrite):
+        assert work(settings, StageContext(dataset=tmp_path)).depends_on == {
+            "captioner": "openai",
+            "instruction": None,
+            "options": {"model": "m"},
+        }
+
+
+def test_graphics_cards_are_for_models_that_take_a_device(tmp_path):
+    context = StageContext(dataset=tmp_path, gpus_per_worker=0.5, batch_size=3)
+    local, server = (Caption(TextSettings(captioner=key), context) for key in ("transformers", "openai"))
+    assert (local.num_gpus, server.num_gpus) == (0.5, 0.0)
+    assert local.batch_size == 3
+
+
+def test_options_of_another_captioner_are_refused_before_the_run(tmp_path):
+    settings = TextSettings(captioner="transformers", options={"base_url": "http://127.0.0.1"})
+    with pytest.raises(RequestError, match=r"Unknown setting caption\.options\.base_url"):
+        Caption(settings, StageContext(dataset=tmp_path)).check()

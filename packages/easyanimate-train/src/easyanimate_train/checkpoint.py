@@ -148,9 +148,7 @@ def _save_nested(value: Any, stem: Path) -> None:
 
 def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, torch.Tensor):
-        value = (
-            value.to_local() if isinstance(value, DTensor) else value
-        )  # of sharded weights, the shard of this process
+        value = value.to_local() if isinstance(value, DTensor) else value  # the shard of this process
         tensors[path] = value.detach().cpu().contiguous().clone()
         return f"tensor:{path}"
     if isinstance(value, dict):

@@ -42,16 +42,17 @@ V1 = Release(
     parts={
         "transformer": MotionTransformerPart(
             target="easyanimate_dit.pixart:Transformer3DModel",
-            release=EASYANIMATE_V1_TRANSFORMER,
+            config=EASYANIMATE_V1_TRANSFORMER,
             complete=complete_pixart_config,
+            example={"num_layers": 2, "sample_size": 128},
         ),
         "vae": ModelPart(target="easyanimate_vae.image:FrameAutoencoder", overflows=True),
         "text_encoder": T5,
         "tokenizer": TokenizerPart("transformers:T5Tokenizer"),
         "scheduler": SchedulerPart(PIXART_SCHEDULER),
     },
-    make_parts="easyanimate_v1.version:make_parts",
-    class_names=PIXART_CLASSES,
+    make_version_parts="easyanimate_v1.version:make_version_parts",
+    class_prefixes=PIXART_CLASSES,
     signs=(
         (3, lambda folder: folder.config("transformer").get("motion_module_type") == "VanillaGrid"),
         (3, _has_image_vae),

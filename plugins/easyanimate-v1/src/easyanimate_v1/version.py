@@ -13,6 +13,6 @@ if TYPE_CHECKING:
     from easyanimate_dit.sampling.version_parts import VersionParts
 
 
-def make_parts(components: Mapping[str, Any], shapes: ShapeRule) -> VersionParts:
+def make_version_parts(components: Mapping[str, Any], shapes: ShapeRule) -> VersionParts:
     """What the sampling pipeline is given."""
     return make_pixart_parts(components, shapes, smooth=False)

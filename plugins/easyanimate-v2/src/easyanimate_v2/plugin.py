@@ -45,12 +45,13 @@ V2 = Release(
     parts={
         "transformer": ModelPart(
             target="easyanimate_dit.pixart:Transformer3DModel",
-            release=EASYANIMATE_V2_XL_2_TRANSFORMER,
+            config=EASYANIMATE_V2_XL_2_TRANSFORMER,
             complete=complete_pixart_config,
+            example={"num_layers": 2, "sample_size": 128},
         ),
         "vae": ModelPart(
             target="easyanimate_vae.autoencoder:AutoencoderKLMagvit",
-            release=EASYANIMATE_V2_VAE,
+            config=EASYANIMATE_V2_VAE,
             extras=VAE_EXTRAS,
             overflows=True,
         ),
@@ -58,8 +59,8 @@ V2 = Release(
         "tokenizer": TokenizerPart("transformers:T5Tokenizer"),
         "scheduler": SchedulerPart(PIXART_SCHEDULER),
     },
-    make_parts="easyanimate_v2.version:make_parts",
-    class_names=PIXART_CLASSES,
+    make_version_parts="easyanimate_v2.version:make_version_parts",
+    class_prefixes=PIXART_CLASSES,
     # A V3 without pictures has long skips, too: the surest sign counts.
     signs=(
         (4, lambda folder: bool(folder.config("vae").get("slice_mag_vae"))),

@@ -63,12 +63,13 @@ V3 = Release(
     parts={
         "transformer": ModelPart(
             target="easyanimate_dit.pixart:Transformer3DModel",
-            release=EASYANIMATE_V3_XL_2_INP_TRANSFORMER,
+            config=EASYANIMATE_V3_XL_2_INP_TRANSFORMER,
             complete=complete_pixart_config,
+            example={"num_layers": 2, "sample_size": 128},
         ),
         "vae": ModelPart(
             target="easyanimate_vae.autoencoder:AutoencoderKLMagvit",
-            release=EASYANIMATE_V3_VAE,
+            config=EASYANIMATE_V3_VAE,
             extras=VAE_EXTRAS,
             overflows=True,
         ),
@@ -78,8 +79,8 @@ V3 = Release(
     },
     image_parts=CLIP,
     takes_images=lambda config: config["in_channels"] == INPAINT_CHANNELS,
-    make_parts="easyanimate_v3.version:make_parts",
-    class_names=PIXART_CLASSES,
+    make_version_parts="easyanimate_v3.version:make_version_parts",
+    class_prefixes=PIXART_CLASSES,
     signs=(
         (5, lambda folder: folder.config("transformer").get("in_channels") == INPAINT_CHANNELS),
         (5, lambda folder: folder.config("transformer").get("basic_block_type") == "global_motionmodule"),

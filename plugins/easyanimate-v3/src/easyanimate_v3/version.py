@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from easyanimate_dit.sampling.version_parts import VersionParts
 
 
-def make_parts(components: Mapping[str, Any], shapes: ShapeRule) -> VersionParts:
+def make_version_parts(components: Mapping[str, Any], shapes: ShapeRule) -> VersionParts:
     """What the sampling pipeline is given; `image_encoder` and `image_processor` are needed by InP alone."""
     inpaint = CodedMaskInpainter() if components["transformer"].has_clip else BlendInpainter()
     return make_pixart_parts(components, shapes, smooth=True, inpaint=inpaint)

@@ -30,11 +30,13 @@ V4 = Release(
     summary="EasyAnimate V4: Hunyuan-DiT with full 3D attention, English and Chinese, up to 144 frames at 24 fps",
     parts={
         "transformer": ModelPart(
-            target="easyanimate_dit.hunyuan:HunyuanTransformer3DModel", release=EASYANIMATE_V4_XL_2_INP_TRANSFORMER
+            target="easyanimate_dit.hunyuan:HunyuanTransformer3DModel",
+            config=EASYANIMATE_V4_XL_2_INP_TRANSFORMER,
+            example={"num_layers": 4, "patch_size": 1, "projection_dim": 8},
         ),
         "vae": ModelPart(
             target="easyanimate_vae.autoencoder:AutoencoderKLMagvit",
-            release=EASYANIMATE_V4_VAE,
+            config=EASYANIMATE_V4_VAE,
             extras=VAE_EXTRAS,
             overflows=True,
         ),
@@ -53,8 +55,8 @@ V4 = Release(
     image_parts=CLIP,
     # A text transformer predicts noise and variance of its own channels; an inpainting one takes more than it gives.
     takes_images=lambda config: config["in_channels"] * 2 != config["out_channels"],
-    make_parts="easyanimate_v4.version:make_parts",
-    class_names=("Hunyuan",),
+    make_version_parts="easyanimate_v4.version:make_version_parts",
+    class_prefixes=("Hunyuan",),
     sure=5,
     shapes=SHAPES,
     trained=TRAINED,

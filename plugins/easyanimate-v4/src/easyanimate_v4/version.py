@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from easyanimate_core.shapes import ShapeRule
 
 
-def make_parts(components: Mapping[str, Any], shapes: ShapeRule) -> VersionParts:
+def make_version_parts(components: Mapping[str, Any], shapes: ShapeRule) -> VersionParts:
     """What the sampling pipeline is given; `image_encoder` and `image_processor` are needed by InP alone."""
     transformer = components["transformer"]
     config = transformer.config

@@ -38,7 +38,7 @@ class StageOptions:
 
     Args:
         config: YAML file of settings.
-        set: Sets one setting, such as split.min_seconds=2; can be given several times.
+        set: Sets one setting, such as split.min_seconds=2 (repeatable).
         compat: Gives the original's numbers where they differ from what is right.
     """
 
@@ -53,7 +53,7 @@ class WorkOptions(StageOptions):
 
     Args:
         engine: Runs the work in this process, in worker processes, or on Ray.
-        workers: Number of workers; one per core unless given.
+        workers: Number of workers, one per core unless given.
         ray_address: Address of a running Ray cluster, such as auto.
         replace: Does again what an earlier run did.
         retry_errors: Does again what ended with an error.
@@ -71,8 +71,8 @@ class BoundOptions:
     """Bounds of scores.
 
     Args:
-        min: Least score that a filter keeps, such as motion=2; can be given several times.
-        max: Greatest score that a filter keeps, such as text=0.02; can be given several times.
+        min: Least score that a filter keeps, such as motion=2 (repeatable).
+        max: Greatest score that a filter keeps, such as text=0.02 (repeatable).
     """
 
     min: tuple[str, ...] = ()
@@ -138,7 +138,7 @@ class ExportOptions(StageOptions):
 
     Args:
         format: Writes a JSON, which EasyAnimate trains on, or a CSV table.
-        absolute: Writes absolute paths; they are relative to the data set otherwise.
+        absolute: Writes absolute paths, not paths relative to the data set.
     """
 
     format: Literal["json", "csv"] = "json"
@@ -232,7 +232,7 @@ def _begin(out: Path, options: SplitOptions, videos: Path, words: Sequence[str])
     """Open a folder that is new, or whose run is to be continued or replaced."""
     make = _check_options(options, words)
     if options.resume and options.replace:
-        raise RequestError("A run goes on or starts anew.", received="--resume and --replace", expected="one of them")
+        raise RequestError("--resume and --replace exclude each other.", expected="one of them")
     refuse_foreign(out)
     if has_run(out) and not (options.resume or options.replace):
         raise MediaError(
@@ -294,7 +294,7 @@ def _set_bounds(options: BoundOptions) -> list[str]:
         for bound in bounds:
             key, sign, value = bound.partition("=")
             if not sign:
-                raise RequestError("A bound has no value.", received=bound, expected="FILTER=NUMBER, such as motion=2")
+                raise RequestError("A bound must be FILTER=NUMBER.", received=bound, expected="such as motion=2")
             words.append(f"filters.{key}.{name}={value}")
     return words
 

@@ -55,7 +55,7 @@ class Engine:
             raise RequestError("workers must be at least 1", received=self.workers)
         if self.name == "local" and (self.workers or 1) > 1:
             raise RequestError(
-                "the engine local has one worker",
+                "The engine local has one worker.",
                 received=f"{self.workers} workers",
                 fix="add --engine processes, or --engine ray",
             )

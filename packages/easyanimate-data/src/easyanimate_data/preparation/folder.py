@@ -102,7 +102,7 @@ class DatasetFolder:
         self.table.drop_columns(columns)
         self.forget_errors(stage)
         if stage in self.settings["stages"]:
-            self.settings["stages"][stage] = {}  # its place in the order stays
+            self.settings["stages"][stage] = {}  # its position in the order stays
 
     def forget_errors(self, stage: str) -> None:
         """Forget, on disk too, that items of a stage failed, so that they are done again."""

@@ -73,7 +73,9 @@ class StageRunner:
         first = next(iter(stages.values()))
         if first.find_sources is None and not len(self.folder.table):
             raise RequestError(
-                "There are no clips yet.", received=", ".join(stages), expected="stages that begin with split"
+                "There are no clips yet.",
+                received=f"stages {', '.join(stages)}",
+                expected="stages that begin with split",
             )
         noted = self.folder.settings
         noted["rules"] = {}  # each stage adds its own
@@ -121,7 +123,7 @@ class StageRunner:
             return
         rule: Any = stage.rule(self.settings.settings_of(key))
         self.folder.settings["rules"][key] = asdict(rule)
-        self.folder.settings["stages"].setdefault(key, {})  # its place in the order
+        self.folder.settings["stages"].setdefault(key, {})  # its position in the order
         self._apply_rules()
         self.folder.save()
         refuse_nothing_left(self.folder.table, key, rule.column if isinstance(rule, Threshold) else None)

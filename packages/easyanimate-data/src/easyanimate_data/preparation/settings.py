@@ -99,7 +99,7 @@ def read_settings(path: Path | None = None, words: Sequence[str] = ()) -> Prepar
     for key in stages:
         if key in taken:
             raise PluginError(
-                f"the stage {key} has the name of a filter or of a setting",
+                f"The stage {key} has the name of a filter or of a setting.",
                 expected="another key",
                 fix="see which package brings it: ea plugins",
             )

@@ -121,5 +121,5 @@ def _measure(timeline: Timeline) -> Row:
 
 def _find_input(context: StageContext) -> Path:
     if context.input is None:
-        raise RequestError("split needs raw videos", fix="ea data split VIDEOS --out DATASET")
+        raise RequestError("The stage split needs raw videos.", fix="ea data split VIDEOS --out DATASET")
     return context.input

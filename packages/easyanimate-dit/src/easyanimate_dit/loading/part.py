@@ -1,7 +1,7 @@
-"""The parts of a released checkpoint: what their folder must hold, and how they are loaded from it. Torch-free.
+"""The parts of a released checkpoint: what their folders must hold, and how they are loaded from them. Torch-free.
 
-Functions and classes are named by their place, "easyanimate_dit.hunyuan:HunyuanTransformer3DModel", and imported when a
-part is loaded.
+Classes are named by their place, "easyanimate_dit.hunyuan:HunyuanTransformer3DModel", and imported when a part is
+loaded. `Part` is all that a part of your own has to offer.
 """
 
 from __future__ import annotations
@@ -88,22 +88,25 @@ class ModelPart:
 
     Args:
         target: Its class.
-        release: Configuration of the released checkpoint: what its `config.json` may leave out.
+        config: Configuration of the released checkpoint: what its `config.json` may leave out.
         extras: Patterns of names that its file may hold beside the model.
-        complete: The configuration from what is written, the name of the class, and the release.
+        complete: Makes the configuration of what is written, the name of the class, and `config`.
         overflows: Whether it needs float32 where the others are in float16.
+        example: Fields in place of those of `config` for a small model that has every module of all variants, whose
+            names LoRA files use.
     """
 
     target: str
-    release: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     extras: tuple[str, ...] = ()
     complete: Callable[[Mapping[str, Any], str, Mapping[str, Any]], Mapping[str, Any]] = complete_config
     overflows: bool = False
+    example: Mapping[str, Any] = field(default_factory=dict[str, Any])
     component: Component = WHOLE
 
     def complete_config(self, written: Mapping[str, Any]) -> Mapping[str, Any]:
         """The configuration that the model is built with."""
-        return self.complete(written, self.target.rpartition(":")[2], self.release)
+        return self.complete(written, self.target.rpartition(":")[2], self.config)
 
     def load(self, folder: Path, settings: PartSettings) -> Any:
         """See `Part`; a file for its role replaces some or all of its tensors."""
@@ -114,7 +117,7 @@ class ModelPart:
 
         dtype = choose_vae_dtype(settings.dtype) if self.overflows else settings.dtype
         config = self.complete_config(read_json(folder / "config.json"))
-        config = {name: config[name] for name in self.release}
+        config = {name: config[name] for name in self.config}
         model_class = Target(self.target).resolve()
         model = freeze(load_model(model_class, folder, dtype=dtype, changes=config, known_extras=self.extras))
         if folder.name in settings.files:
@@ -125,10 +128,10 @@ class ModelPart:
         """Paths of the modules that a LoRA can change."""
         import torch
 
-        from easyanimate_dit.lora.apply import list_targets
+        from easyanimate_dit.lora.target import list_targets
 
         with torch.device("meta"):
-            return list(list_targets(Target(self.target).resolve().from_config(dict(self.release))))
+            return list(list_targets(Target(self.target).resolve().from_config({**self.config, **self.example})))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +142,7 @@ class EncoderPart:
         target: Its class.
         extras: Patterns of names that its file may hold beside the encoder.
         options: Arguments of the class beside the configuration.
-        example: A small configuration with the modules of the released encoder.
+        example: Configuration of a small encoder that has every module of the released one.
     """
 
     target: str
@@ -159,7 +162,7 @@ class EncoderPart:
         """Paths of the modules that a LoRA can change."""
         import torch
 
-        from easyanimate_dit.lora.apply import list_targets
+        from easyanimate_dit.lora.target import list_targets
 
         encoder_class = Target(self.target).resolve()
         with torch.device("meta"):
@@ -200,23 +203,23 @@ class SchedulerPart:
     """The configuration of all samplers.
 
     Args:
-        release: The settings where the folder has none, or those of another class, which describe the image model that
+        config: The settings where the folder has none, or those of another class, which describe the image model that
             the checkpoint was trained from. None: the folder must have its own.
     """
 
-    release: Mapping[str, Any] | None = None
+    config: Mapping[str, Any] | None = None
 
     @property
     def component(self) -> Component | None:
         """See `Part`."""
-        return Component(config=("scheduler_config.json",), weights=False) if self.release is None else None
+        return Component(config=("scheduler_config.json",), weights=False) if self.config is None else None
 
     def load(self, folder: Path, settings: PartSettings) -> Any:
         """See `Part`."""
         from easyanimate_dit.loading.component import load_scheduler
 
         del settings
-        return load_scheduler(folder, self.release)
+        return load_scheduler(folder, self.config)
 
 
 T5 = EncoderPart(

@@ -1,5 +1,11 @@
 """A released model: its parts, how its folders are told, and all that follows: check, load, the model for `ea`.
 
+    MINE = Release(key="mine", parts={"transformer": ModelPart(...), ...}, ...)
+
+    @hookimpl
+    def ea_models():
+        yield MINE.spec()
+
 Torch-free: what needs PyTorch is imported when something is loaded.
 """
 
@@ -13,7 +19,7 @@ from easyanimate_core.errors import WeightsError
 from easyanimate_core.interfaces import TilingAutoencoder
 from easyanimate_core.request import Defaults, Task
 from easyanimate_core.spec import TRANSFORMER_FILE, ModelSpec
-from easyanimate_core.target import Target
+from easyanimate_core.target import Later
 
 from easyanimate_dit.loading.part import NetworkPart, PartSettings
 
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
 
     from easyanimate_dit.loading.part import Part
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
+    from easyanimate_dit.sampling.preparation import VersionParts
     from easyanimate_dit.sampling.request_pipeline import RequestPipeline
 
     Sign = tuple[int, Callable[[WeightsFolder], bool]]
@@ -39,20 +46,21 @@ class Release:
     Args:
         key: Of the model: "v4".
         summary: One line for `ea models`.
-        parts: By role, which is the name of the folder and of the pipeline's argument.
-        image_parts: Those that are there only where `takes_images` holds.
-        takes_images: Whether a transformer with this whole configuration takes reference images.
-        make_parts: Place of the function that makes `VersionParts` of the loaded parts and the shape rule: what this
-            version does differently.
-        class_names: Beginnings of the names that the class of the transformer may have in its `config.json`; it may be
-            the image model that the transformer was trained from.
-        signs: What tells the folders of this version from those of others with the same class: how sure it makes,
-            and whether a folder has it. The surest counts.
-        sure: How sure the class alone makes.
+        parts: Parts of the checkpoint by role, which names the folder and the argument of the pipeline:
+            "transformer", "vae", "text_encoder", "tokenizer", "scheduler", ...
+        make_version_parts: Makes what this version does differently in the sampling pipeline, of the loaded parts by
+            role and `shapes`; a function, or its place: "my_package.version:make_version_parts".
+        class_prefixes: How the class in the transformer's `config.json` may begin; it may be that of the image model
+            that the transformer was trained from.
+        shapes: Which sizes and frame counts it makes.
+        image_parts: Further parts, there only where `takes_images` holds.
+        takes_images: Whether a transformer with this configuration, completed, takes reference images.
+        signs: What tells its folders from those of other models with such a class: how sure a sign makes, and whether
+            a folder has it. The surest counts; see `ModelSpec.identify`. V1 to V4 use 1 (a guess) to 5 (no other).
+        sure: How sure the class alone makes, where a folder has no sign.
         check_more: Raises `WeightsError` for what `check_components` cannot see.
         tasks: What it can be asked for.
         defaults: Values of a request that the user left out.
-        shapes: Which sizes and frame counts it makes.
         trained: What it was trained on.
         training: Usual settings of training; see `ModelSpec`.
         part_files: Files that it can be loaded from beside the folder.
@@ -62,8 +70,8 @@ class Release:
     key: str
     summary: str
     parts: Mapping[str, Part]
-    make_parts: str
-    class_names: tuple[str, ...]
+    make_version_parts: Later[Callable[[Mapping[str, Any], ShapeRule], VersionParts]] = Later()
+    class_prefixes: tuple[str, ...]
     shapes: ShapeRule
     image_parts: Mapping[str, Part] = field(default_factory=dict[str, "Part"])
     takes_images: Callable[[Mapping[str, Any]], bool] | None = None
@@ -98,18 +106,18 @@ class Release:
 
     def identify(self, folder: WeightsFolder) -> int:
         """How sure it is that a folder holds weights of this version; see `ModelSpec.identify`."""
-        if not str(folder.config("transformer").get("_class_name", "")).startswith(self.class_names):
+        if not str(folder.config("transformer").get("_class_name", "")).startswith(self.class_prefixes):
             return 0
         return max((sure for sure, found in self.signs if found(folder)), default=self.sure)
 
     def check_weights(self, folder: WeightsFolder) -> None:
         """Raise `WeightsError` unless a folder holds whole weights of this version; reads no tensors."""
         name = str(folder.config("transformer").get("_class_name", ""))
-        if name and not name.startswith(self.class_names):
+        if name and not name.startswith(self.class_prefixes):
             raise WeightsError(
                 f"These are weights of another model: {folder}",
                 received=f"a transformer of the class {name}",
-                expected=" or ".join(f"{start}..." for start in self.class_names),
+                expected=" or ".join(f"{start}..." for start in self.class_prefixes),
                 fix="choose the --model that these weights belong to, or other --weights",
             )
         if self.check_more is not None:
@@ -145,7 +153,7 @@ class Release:
         """Assemble the pipeline from parts by role."""
         from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
 
-        return EasyAnimatePipeline(**components, parts=Target(self.make_parts)(components, self.shapes))
+        return EasyAnimatePipeline(**components, parts=self.make_version_parts(components, self.shapes))
 
     def load(self, options: LoadOptions) -> RequestPipeline:
         """Load a folder in the original's layout and put it where it runs; see `ModelSpec.load`."""

@@ -1,6 +1,6 @@
 """LoRA on the transformer and the first text encoder: matched with modules, merged into weights, or attached.
 
-`lora_file.py` reads the files, of the original's format and of peft's.
+`file.py` reads the files, of the original's format and of peft's.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def match_lora(lora: Lora, component: Component, model: nn.Module) -> dict[str, 
         Module path to layer; as many entries as the file has layers for the component.
 
     Raises:
-        WeightsError: the file has nothing for the component, is of another version, names modules that the model does
+        WeightsError: the file has nothing for the component, is of another model, names modules that the model does
             not have, or has matrices of another shape; the nearest modules are named.
     """
     layers = lora.layers.get(component, {})

@@ -65,13 +65,17 @@ def _list_all_patterns() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
 def find_models(component: str, names: Iterable[str]) -> tuple[str, ...]:
     """Keys of the installed models that have modules of all these names, with dots or underscores.
 
-    Where the names are in all parts of one of them, a model with further parts is none: a whole LoRA has layers in all
-    parts of its model.
+    Names that no installed model has tell nothing. Where the names are in all parts of a model, models with further
+    parts are left out: a whole LoRA has layers in all parts of its model.
     """
-    flat = {_NUMBER.sub(_PLACE, name.replace(".", "_")) for name in names}
-    possible = {key: patterns for key, patterns in list_patterns(component).items() if flat <= patterns.keys()}
+    installed = list_patterns(component)
+    known = {name for patterns in installed.values() for name in patterns}
+    flat = known & {_NUMBER.sub(_PLACE, name.replace(".", "_")) for name in names}
+    possible = {key: patterns for key, patterns in installed.items() if flat and flat <= patterns.keys()}
     whole = tuple(
-        key for key, patterns in possible.items() if list_parts(patterns.values()) == _parts_of(flat, patterns)
+        key
+        for key, patterns in possible.items()
+        if list_parts(patterns.values()) == list_parts(patterns[name] for name in flat)
     )
     return whole or tuple(possible)
 
@@ -88,7 +92,3 @@ def find_path(component: str, name: str) -> str | None:
 def list_parts(names: Iterable[str]) -> set[str]:
     """The parts of a model that paths with dots begin in."""
     return {name.partition(".")[0] for name in names}
-
-
-def _parts_of(flat: Iterable[str], patterns: Mapping[str, str]) -> set[str]:
-    return list_parts(patterns[name] for name in flat)

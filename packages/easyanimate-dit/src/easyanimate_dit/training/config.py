@@ -103,7 +103,7 @@ class LoraConfig:
 
     Args:
         rank: Rank of every LoRA matrix.
-        alpha: Scale of the LoRA, which counts alpha / rank.
+        alpha: Scale of the LoRA: its weight is alpha / rank.
         targets: Train only modules whose path contains this, such as "attn1." or "blocks.3."; can be repeated. None
             trains all modules for which the original has LoRA weights.
         text_encoder: Also train a LoRA of the first text encoder, at half the learning rate. `cache` then does not keep

@@ -1,4 +1,4 @@
-"""The two sides of adversarial training: the VAE learns to deceive the discriminator, which learns to judge.
+"""Adversarial training: the loss of the VAE, and that of the discriminator in the same step.
 
 Axes: B clips, T frames, H height, W width in pixels [-1, 1].
 """
@@ -29,63 +29,68 @@ if TYPE_CHECKING:
 
 
 class AdversarialLoss:
-    """Keeps the VAE's reconstructions of a step until the discriminator has its turn.
+    """Both adversarial losses of a step; the discriminator's follows the VAE's, on the same reconstructions.
 
     Args:
-        config: Weight and start.
-        critics: The discriminator, without what accelerate wraps around it.
+        config: Weight and first step of the adversarial loss.
+        discriminator: The discriminator as it is, before accelerate wraps it.
         last_layer: Weight of the decoder's last convolution.
     """
 
-    def __init__(self, config: LossConfig, critics: DiscriminatorPair, last_layer: nn.Parameter) -> None:
-        self._config, self._critics, self._last_layer = config, critics, last_layer
-        self._seen: tuple[Tensor, Tensor] | None = None
+    def __init__(self, config: LossConfig, discriminator: DiscriminatorPair, last_layer: nn.Parameter) -> None:
+        self._config, self._discriminator, self._last_layer = config, discriminator, last_layer
+        self._pairs: tuple[Tensor, Tensor] | None = None
 
-    def is_awake(self, step: int) -> bool:
-        """Whether it counts in this step."""
+    def is_active(self, step: int) -> bool:
+        """Whether the adversarial loss is used in a step."""
         return adversarial_factor(step, self._config.adversarial_start) > 0
 
-    def deceive(
+    def compute_generator_loss(
         self,
         pixels: Float[Tensor, "B 3 T H W"],
         decoded: Float[Tensor, "B 3 T H W"],
         *,
-        visible: Float[Tensor, ""],
-        share: float,
+        reconstruction_loss: Float[Tensor, ""],
+        weight: float,
     ) -> tuple[Float[Tensor, ""], Mapping[str, Tensor]]:
-        """The VAE's turn: the weighted adversarial loss, and numbers for the log.
+        """The VAE's adversarial loss, weighted, and numbers for the log.
 
         Args:
             pixels: The clips.
             decoded: Their reconstructions.
-            visible: The rest of their loss.
-            share: How much this process counts in the mean of all; see `BatchShard`.
+            reconstruction_loss: The other losses of the reconstructions.
+            weight: Weight of this process in the mean over all; see `BatchShard`.
         """
-        self._seen = pixels, decoded.detach()
-        # The weights are constants here: they get no gradients, and DDP waits for none.
-        weights = {name: parameter.detach() for name, parameter in self._critics.named_parameters()}
+        self._pairs = pixels, decoded.detach()
+        # The discriminator is constant here: its parameters get no gradients, and DDP waits for none.
+        parameters = {name: parameter.detach() for name, parameter in self._discriminator.named_parameters()}
         loss = torch.stack(
-            [generator_loss(logits.float()) for logits in functional_call(self._critics, weights, decoded)]
+            [generator_loss(logits.float()) for logits in functional_call(self._discriminator, parameters, decoded)]
         )
 
         def average(gradient: Tensor) -> Tensor:
-            # What is added up is memory, which is channels last in one process and not in another.
-            mean: Any = reduce((gradient * share).contiguous(), "mean")
+            # Processes add up raw memory, which may be channels last in one of them only.
+            mean: Any = reduce((gradient * weight).contiguous(), "mean")
             return mean
 
         factor = adaptive_weight(
-            visible, loss.sum(), self._last_layer, weight=self._config.adversarial, average=average
+            reconstruction_loss, loss.sum(), self._last_layer, weight=self._config.adversarial, average=average
         )
         return factor * loss.sum(), {"adversarial": loss.detach().sum(), "adversarial_weight": factor}
 
-    def judge(self, critics: nn.Module, step: int) -> Mapping[str, Tensor]:
-        """The discriminator's turn: its loss, and the mean logits of what is real and of what is decoded."""
-        if not self.is_awake(step):
-            return {"loss": 0.0 * torch.stack([parameter.sum() for parameter in critics.parameters()]).sum()}
-        assert self._seen is not None  # noqa: S101 (the VAE comes first)
-        # In one pass, as engines expect between two steps; norms are of single clips, so nothing is mixed.
-        pairs = [logits.float().chunk(2) for logits in critics(torch.cat(self._seen))]
-        self._seen = None
+    def compute_discriminator_loss(self, discriminator: nn.Module, step: int) -> Mapping[str, Tensor]:
+        """The discriminator's loss on the clips of the VAE's, and the mean logits of real and of decoded clips.
+
+        Args:
+            discriminator: The discriminator as accelerate wraps it.
+            step: Optimiser steps taken before.
+        """
+        if not self.is_active(step):
+            return {"loss": 0.0 * torch.stack([parameter.sum() for parameter in discriminator.parameters()]).sum()}
+        assert self._pairs is not None  # noqa: S101 (the VAE's loss comes first)
+        # In one pass, as engines expect; the norms are of single clips, so real and decoded ones do not mix.
+        pairs = [logits.float().chunk(2) for logits in discriminator(torch.cat(self._pairs))]
+        self._pairs = None
         return {
             "loss": torch.stack([discriminator_loss(real, decoded) for real, decoded in pairs]).sum(),
             "real": torch.stack([real.detach().mean() for real, _ in pairs]).mean(),

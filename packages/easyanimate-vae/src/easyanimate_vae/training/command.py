@@ -1,4 +1,4 @@
-"""`ea train vae`: settings from a file and the command line, progress on the terminal."""
+"""The command `ea train vae`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TRAINER = "vae"
 
 
 def _find_defaults(settings: VaeTrainingConfig) -> Mapping[str, Any]:
-    """What is usual for the VAE of a model version, and for its weights."""
+    """Defaults of the settings for the VAE of a model version and for its weights."""
     from easyanimate_vae.training.start import find_start
 
     if settings.version is None:
@@ -46,7 +46,7 @@ def _train(settings: VaeTrainingConfig, *, resume: bool, plan: bool, launch_word
             print_plan(task, settings, dataset)
             return
         trained = run_loop(task, settings, dataset, resume=resume, on_progress=display.show)
-    print(trained)  # noqa: T201 (the result, for scripts)
+    print(trained)  # noqa: T201 (the folder of the weights, for scripts)
 
 
 train = SettingsReader(VaeTrainingConfig, _find_defaults).command(_train, EXTRA_OPTIONS)

@@ -1,4 +1,4 @@
-"""How near a reconstruction is: PSNR and SSIM of each frame, and both clips side by side for the eye.
+"""Metrics of a reconstruction: PSNR and SSIM of each frame, and both clips side by side to look at.
 
 Clips are uint8, or floating point in [-1, 1], where values beyond are cut off, as a video file would.
 Axes: B batch, T frames, H height, W width in pixels.
@@ -35,7 +35,7 @@ def compare_frames(
     height, width = pixels.shape[-2:]
     if min(height, width) < _WINDOW:
         raise RequestError(
-            "the frames are too small for SSIM",
+            "The frames are too small for SSIM.",
             received=f"{height} x {width} pixels",
             expected=f"height and width of at least {_WINDOW}",
         )

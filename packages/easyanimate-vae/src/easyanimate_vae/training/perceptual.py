@@ -1,4 +1,4 @@
-"""How different two clips look: LPIPS (Zhang et al. 2018, arXiv 1801.03924), frame by frame.
+"""The perceptual distance of two clips: LPIPS (Zhang et al. 2018, arXiv 1801.03924), frame by frame.
 
 The distance is that of the `lpips` package (extra `lpips`): VGG16 features of both pictures, scaled to unit length at
 each position, and their squared differences weighted by how much people notice them.
@@ -46,7 +46,7 @@ class PerceptualDistance(nn.Module):
         self.requires_grad_(requires_grad=False).eval()
 
     def train(self, mode: bool = True) -> "PerceptualDistance":
-        """Stays as it is: its dropout served its own training."""
+        """Stay in evaluation mode: the network itself is not trained."""
         del mode
         return super().train(mode=False)
 

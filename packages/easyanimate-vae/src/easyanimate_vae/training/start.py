@@ -1,4 +1,4 @@
-"""The VAE that a training starts from: fresh, of a folder, of a model version, or made from an image VAE."""
+"""The VAE that training starts from: fresh, from a folder, of a model version, or from an image VAE."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from easyanimate_vae.training.config import VaeTrainingConfig
 
 VAE = "vae"
-"""Folder of the VAE in that of a model."""
+"""Folder of the VAE in a folder of weights."""
 
-_STAYS = {"all": (), "decoder": ("encoder", "quant_conv"), "encoder": ("decoder", "post_quant_conv")}
-"""Parts that are not trained, by `trainable`."""
+_FROZEN = {"all": (), "decoder": ("encoder", "quant_conv"), "encoder": ("decoder", "post_quant_conv")}
+"""Modules that are frozen, by the setting `trainable`."""
 
 
 def find_start(config: VaeTrainingConfig) -> Path | None:
-    """The folder that `version` and `weights` name, of a whole model or of a VAE alone; None starts afresh."""
+    """The folder that `version` and `weights` name, of a model or of a VAE alone; None for fresh weights."""
     if config.version is None:
         return None if config.weights is None else Path(config.weights)
     text = config.weights or "auto"
     plugins = load_plugins()
     if text not in plugins.weights(config.version) and Path(text).is_dir():
-        return Path(text)  # the VAE of it is all that is needed
+        return Path(text)  # only its VAE is needed
     found = find_weights(text, plugins.model(config.version), plugins).folder
     return None if found is None else found.path
 
 
 def build_vae(config: VaeTrainingConfig) -> Any:
-    """The VAE at the start of training, in float32 on the CPU; fresh weights are drawn from the seed.
+    """Build the VAE that training starts from, in float32 on the CPU; fresh weights are drawn from the seed.
 
     Raises:
-        RequestError: `model` has a name that no VAE has.
+        RequestError: `model` has a setting that the VAE does not have.
         WeightsError: Weights are missing, damaged, or do not fit.
     """
     torch.manual_seed(config.seed)
@@ -75,8 +75,8 @@ def build_vae(config: VaeTrainingConfig) -> Any:
 
 
 def _freeze(vae: Any, trainable: str) -> None:
-    """Freeze the parts of the other half; a VAE of one's own may have no convolution between latents and coders."""
-    frozen = _STAYS[trainable]
+    """Freeze the half that is not trained; a VAE of your own may have no convolutions around its latents."""
+    frozen = _FROZEN[trainable]
     if frozen and not hasattr(vae, frozen[0]):
         raise RequestError(
             "The VAE cannot be trained in part.",

@@ -1,4 +1,4 @@
-"""Reconstruction as a training task: code clips, decode them again, compare.
+"""Reconstruction as a training task: encode clips, decode them again, compute the loss.
 
 Axes: B clips, C channels, T frames, H height, W width; clips are uint8 [B, T, H, W, 3] from the dataset and [-1, 1] in
 the model; t, h, w the same in latents.
@@ -24,7 +24,7 @@ from easyanimate_vae.training.loss import compute_loss, measure_psnr
 from easyanimate_vae.training.perceptual import PerceptualDistance
 from easyanimate_vae.training.pixels import scale_pixels
 from easyanimate_vae.training.start import VAE
-from easyanimate_vae.training.validation import Judge
+from easyanimate_vae.training.validation import Validator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,20 +41,20 @@ DISCRIMINATOR = "discriminator"
 _PREFIX = "vae."
 
 
-class Reconstruction(nn.Module):
-    """A VAE whose forward pass codes and decodes, because engines that split a module watch that alone."""
+class ReconstructionModel(nn.Module):
+    """A VAE whose forward pass encodes and decodes, because engines that shard weights hook into that alone."""
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
         self.vae = vae
-        # FSDP asks the outermost module, and wants to find each of them.
+        # FSDP asks the outermost module for these names, and requires each to be present.
         present = {type(module).__name__ for module in vae.modules()}
         self._no_split_modules = [name for name in vae._no_split_modules or () if name in present]  # noqa: SLF001
 
     def forward(
         self, pixels: Float[Tensor, "B 3 T H W"], draw: Callable[[Tensor], Tensor]
     ) -> tuple[Float[Tensor, "B 3 T H W"], Float[Tensor, "B twice_C t h w"]]:
-        """The clip again, and mean and log variance of the latents; `draw` gives noise like a tensor."""
+        """The reconstruction, and mean and log variance of the latents; `draw` gives noise like a tensor."""
         posterior = self.vae.encode(pixels).latent_dist
         latents = posterior.mean + torch.exp(0.5 * posterior.logvar) * draw(posterior.mean)
         moments = torch.cat([posterior.mean, posterior.logvar], dim=1)
@@ -62,27 +62,27 @@ class Reconstruction(nn.Module):
 
 
 class ClipLoader:
-    """Reads what a process takes of a batch."""
+    """Loads the rows of a batch that a process takes."""
 
     def __init__(self, dataset: BatchedDataset) -> None:
         self._dataset = dataset
 
     def __call__(self, batch: Any, shard: BatchShard) -> TrainingBatch:
-        """The clips, as they are."""
+        """Load the clips."""
         return self._dataset.load(batch, shard.rows)
 
 
 class ReconstructionTask:
-    """What `ea train vae` teaches; see `TrainingTask`.
+    """The training task of `ea train vae`; see `TrainingTask`.
 
-    The value of the loss is that of the reconstruction alone: a discriminator's verdict adds its gradient, and a number
-    of its own to the log, because it says nothing of how good a clip is.
+    The value of "loss" excludes the adversarial loss, which says nothing about quality: that adds only its gradient,
+    and has a number of its own in the log.
 
     Args:
         config: Settings.
-        vae: A `VideoAutoencoder`, as `build_vae` gives it.
-        dataset: The batches.
-        validation: Those of other clips; None validates never.
+        vae: A `VideoAutoencoder` from `build_vae`.
+        dataset: Batches of training data.
+        validation: Batches of validation clips; None for no validation.
     """
 
     def __init__(
@@ -91,26 +91,26 @@ class ReconstructionTask:
         self._config, self._vae = config, vae
         self._device = torch.device("cpu")
         self.load = ClipLoader(dataset)
-        self.trainable = {VAE: _make_trainable(Reconstruction(vae), config.optimizer)}
-        # Channels last: several times faster on CPU, and what tensor cores want.
+        self.trainable = {VAE: _make_trainable(ReconstructionModel(vae), config.optimizer)}
+        # Channels last: several times faster on CPUs, and best for tensor cores.
         own_layout = torch.channels_last if config.kind == "frames" else torch.channels_last_3d
         self._layouts: list[tuple[Any, torch.memory_format]] = [(vae, own_layout)]
-        self._adversary: AdversarialLoss | None = None
+        self._adversarial_loss: AdversarialLoss | None = None
         if config.loss.adversarial:
             settings = config.discriminator
-            critics = DiscriminatorPair(width=settings.width, num_levels=settings.num_levels)
-            self.trainable[DISCRIMINATOR] = _make_trainable(critics, settings.optimizer)
-            self._layouts.append((critics, torch.channels_last_3d))
-            self._adversary = AdversarialLoss(config.loss, critics, _find_last_weight(vae))
+            discriminator = DiscriminatorPair(width=settings.width, num_levels=settings.num_levels)
+            self.trainable[DISCRIMINATOR] = _make_trainable(discriminator, settings.optimizer)
+            self._layouts.append((discriminator, torch.channels_last_3d))
+            self._adversarial_loss = AdversarialLoss(config.loss, discriminator, _find_last_weight(vae))
         self._distance = PerceptualDistance(config.loss.vgg) if config.loss.perceptual else None
         self.frozen = {} if self._distance is None else {"perceptual": self._distance}
-        self._judge = None if validation is None else Judge(validation, config.validation, self._distance)
+        self._validator = None if validation is None else Validator(validation, config.validation, self._distance)
 
     def move(self, device: torch.device, /) -> None:
-        """See `TrainingTask`; gradients pass through the perceptual distance, so it cannot leave between two uses.
+        """See `TrainingTask`; the perceptual loss stays on the device, because gradients pass through it.
 
         Raises:
-            RequestError: What is asked for cannot be trained there.
+            RequestError: The settings cannot be trained on this device or engine.
         """
         config, self._device = self._config, device
         state: Any = PartialState()
@@ -121,13 +121,13 @@ class ReconstructionTask:
                 received="mixed_precision bf16",
                 fix="set mixed_precision to no, or train on a GPU",
             )
-        if is_sharded(state) and self._adversary is not None:
+        if is_sharded(state) and self._adversarial_loss is not None:
             raise RequestError(
-                "A VAE and its discriminator cannot be trained with weights that are split over processes.",
+                "A VAE and its discriminator cannot be trained with sharded weights.",
                 received=f"loss.adversarial {config.loss.adversarial} with {state.distributed_type.value}",
                 fix="launch with ddp, or set loss.adversarial to 0",
             )
-        if not is_sharded(state):  # engines that split weights take them in one layout only
+        if not is_sharded(state):  # engines that shard weights take them in one layout only
             for module, layout in self._layouts:
                 module.to(memory_format=layout)
         for module in self.frozen.values():
@@ -139,15 +139,15 @@ class ReconstructionTask:
         return f"{num} clips of {frames} frames, {height}x{width}"
 
     def compute(self, name: str, batch: TrainingBatch, shard: BatchShard, step: int, /) -> Mapping[str, Tensor]:
-        """The loss, its parts and the PSNR in dB; see `TrainingTask`. The discriminator's turn follows the VAE's."""
-        adversary = self._adversary
+        """The loss, its parts and the PSNR in dB; see `TrainingTask`. The discriminator's follows the VAE's."""
+        adversarial_loss = self._adversarial_loss
         if name == DISCRIMINATOR:
-            assert adversary is not None  # noqa: S101 (the model is there with it)
-            return adversary.judge(self.trainable[name].module, step)
+            assert adversarial_loss is not None  # noqa: S101 (it comes with the discriminator)
+            return adversarial_loss.compute_discriminator_loss(self.trainable[name].module, step)
         pixels = scale_pixels(batch["frames"], self._device)
         decoded, moments = self.trainable[name].module(pixels, self._draw(shard))
         with torch.autocast(self._device.type, enabled=False):
-            found = compute_loss(
+            losses = compute_loss(
                 self._config.loss,
                 pixels=pixels,
                 decoded=decoded.float(),
@@ -155,14 +155,16 @@ class ReconstructionTask:
                 progress=step / self._config.max_steps,
                 distance=self._distance,
             )
-        numbers = {"loss": found.total, **found.parts, "psnr": measure_psnr(found.parts["mse"])}
-        if adversary is None or not adversary.is_awake(step):
+        numbers = {"loss": losses.total, **losses.parts, "psnr": measure_psnr(losses.parts["mse"])}
+        if adversarial_loss is None or not adversarial_loss.is_active(step):
             return numbers
-        pull, verdict = adversary.deceive(pixels, decoded, visible=found.visible, share=shard.weight)
-        return {**numbers, **verdict, "loss": found.total + (pull - pull.detach())}
+        added, logged = adversarial_loss.compute_generator_loss(
+            pixels, decoded, reconstruction_loss=losses.reconstruction, weight=shard.weight
+        )
+        return {**numbers, **logged, "loss": losses.total + (added - added.detach())}
 
     def _draw(self, shard: BatchShard) -> Callable[[Tensor], Tensor]:
-        """Noise like a tensor of this process's rows: drawn for the whole batch, of which it takes its part."""
+        """A function to noise like a tensor, drawn for the whole batch; a process takes its rows."""
 
         def draw(like: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B C t h w"]:
             rng = np.random.default_rng((self._config.seed, shard.index))
@@ -172,20 +174,20 @@ class ReconstructionTask:
         return draw
 
     def write(self, state: Mapping[str, Tensor], folder: Path, /) -> None:
-        """`vae/`, a folder for the VAE's shard in a model; see `TrainingTask`."""
+        """Write `vae/`, as a folder of weights has it; see `TrainingTask`."""
         own = {name.removeprefix(_PREFIX): value for name, value in state.items()}
-        # Of its own weights the VAE may have pieces, and `save_pretrained` takes no others.
+        # The VAE may hold shards of its weights, which `save_pretrained` would write.
         with torch.device("meta"):
             whole = type(self._vae).from_config(self._vae.config)
         whole.load_state_dict(own, assign=True)
         whole.save_pretrained(folder / VAE)
 
     def validate(self, folder: Path, step: int, /) -> ValidationResult:
-        """Code and decode the clips of `validation`; see `TrainingTask`."""
+        """Reconstruct the clips of `validation`; see `TrainingTask`."""
         del step
-        assert self._judge is not None  # noqa: S101 (there where `validate_every` is)
+        assert self._validator is not None  # noqa: S101 (there is one with `validate_every`)
         self._vae.eval()
-        found = self._judge(self._vae, folder, self._device)
+        found = self._validator(self._vae, folder, self._device)
         self._vae.train()
         return found
 

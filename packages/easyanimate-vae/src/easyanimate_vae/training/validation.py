@@ -1,4 +1,4 @@
-"""Reconstructions of other clips during training: how near they are, and both side by side to look at.
+"""Reconstructions of validation clips during training: metrics, and both clips side by side to look at.
 
 Axes: B clips, T frames, H height, W width in pixels [-1, 1].
 """
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from easyanimate_vae.training.perceptual import PerceptualDistance
 
 
-class Judge:
-    """Codes and decodes the first clips of a dataset, the same every time.
+class Validator:
+    """Reconstructs the first clips of a dataset, the same every time.
 
     Args:
-        dataset: The clips.
-        config: How many.
+        dataset: Batches of the clips.
+        config: Number of clips, and their frames per second.
         distance: LPIPS, where it is measured.
     """
 
@@ -45,7 +45,7 @@ class Judge:
 
     @torch.no_grad()
     def __call__(self, vae: Any, folder: Path, device: torch.device) -> ValidationResult:
-        """PSNR in dB, SSIM and LPIPS, means over clips; original left, reconstruction right, written to a folder."""
+        """Measure PSNR in dB, SSIM and LPIPS, means over the clips, and write each beside its reconstruction."""
         folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, list[Tensor]] = {}
         videos: dict[str, np.ndarray[Any, Any]] = {}
@@ -74,7 +74,7 @@ class Judge:
         return measured
 
     def _read(self) -> Iterator[UInt8[np.ndarray[Any, Any], "B T H W 3"]]:
-        """Batches of `num_clips` clips together."""
+        """Batches with `num_clips` clips in total."""
         left = self._config.num_clips
         for epoch in itertools.count():
             batches = self._dataset.plan(epoch)

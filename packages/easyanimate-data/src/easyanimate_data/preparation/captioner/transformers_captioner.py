@@ -55,9 +55,8 @@ def load(  # noqa: PLR0913 (keyword-only)
     """
     if temperature < 0 or not 0 < top_p <= 1 or max_tokens < 1:
         raise RequestError(
-            "The model cannot write like this.",
+            "temperature must be at least 0, top_p above 0 and at most 1, and max_tokens at least 1",
             received=f"temperature {temperature}, top_p {top_p}, max_tokens {max_tokens}",
-            expected="temperature from 0, top_p above 0 and at most 1, max_tokens from 1",
         )
     with loading(model, expected="a Hugging Face id or a folder of a model that follows instructions", extra="caption"):
         import transformers
@@ -71,7 +70,7 @@ def load(  # noqa: PLR0913 (keyword-only)
         processor: Any = processor_class.from_pretrained(model)
         if not processor.chat_template:
             raise WeightsError(
-                "The model has no chat template, so that it cannot be asked.",
+                "The model has no chat template, so it cannot follow instructions.",
                 received=model,
                 expected="a model trained to follow instructions",
             )
@@ -88,7 +87,7 @@ def load(  # noqa: PLR0913 (keyword-only)
 
 @dataclass(frozen=True)
 class TransformersCaptioner:
-    """A loaded model; `load` says what the numbers mean."""
+    """A loaded model; `load` explains the parameters."""
 
     network: Any
     processor: Any
@@ -99,24 +98,24 @@ class TransformersCaptioner:
     seed: int
 
     def __call__(self, instructions: Sequence[str], clips: Sequence[Frames | None]) -> list[str | MediaError]:
-        """Answer each instruction; a clip that the model cannot take gives an error in its place.
+        """Answer each instruction; a clip that the model cannot take gives an error in its stead.
 
         Raises:
             RequestError: When there are frames and the model reads none.
         """
         if not self.reads_frames and any(clip is not None for clip in clips):
             raise RequestError(
-                "This model reads no frames.",
+                "The model cannot read frames.",
                 received=self.network.name_or_path,
                 expected=f"a model for images or videos, such as {CAPTION_MODEL}",
             )
         answers: dict[int, str | MediaError] = {}
         for seeing in (True, False):
-            places = [place for place, clip in enumerate(clips) if (clip is not None) is seeing]
-            if places:
-                answered = self._answer([instructions[i] for i in places], [clips[i] for i in places])
-                answers.update(zip(places, answered, strict=True))
-        return [answers[place] for place in range(len(clips))]
+            indices = [index for index, clip in enumerate(clips) if (clip is not None) is seeing]
+            if indices:
+                answered = self._answer([instructions[i] for i in indices], [clips[i] for i in indices])
+                answers.update(zip(indices, answered, strict=True))
+        return [answers[index] for index in range(len(clips))]
 
     def _answer(self, instructions: Sequence[str], clips: Sequence[Frames | None]) -> list[str | MediaError]:
         """Together; where that fails, one by one, so that a clip too small, or memory, costs only what it must."""
@@ -126,7 +125,9 @@ class TransformersCaptioner:
             if len(clips) == 1:
                 shape = None if clips[0] is None else list(clips[0].shape)
                 line = next(iter(str(error).strip().splitlines()), "")
-                return [MediaError("The model fails on this.", received=f"{shape} ({type(error).__name__}: {line})")]
+                return [
+                    MediaError("The model failed on this clip.", received=f"{shape} ({type(error).__name__}: {line})")
+                ]
             alone = zip(instructions, clips, strict=True)
             return [self._answer([instruction], [clip])[0] for instruction, clip in alone]
 

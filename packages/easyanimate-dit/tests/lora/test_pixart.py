@@ -1,4 +1,4 @@
-"""LoRA on the transformer of V1 to V3 and on T5: names, merging, adapters, and what tells one version from another."""
+"""LoRA on the transformers of V1 to V3, which share a class, and on T5: names, merging, adapters, files of others."""
 
 import json
 import logging
@@ -9,31 +9,31 @@ import torch
 from easyanimate_core import LoraFile
 from easyanimate_core.errors import WeightsError
 from easyanimate_dit import HunyuanTransformer3DModel, Transformer3DModel
-from easyanimate_dit.lora.apply import attach_lora, list_targets, merge_lora, merge_loras, tell_versions
+from easyanimate_dit.lora import target
+from easyanimate_dit.lora.apply import attach_lora, merge_lora, merge_loras
 from easyanimate_dit.lora.convert import convert_tensors
 from easyanimate_dit.lora.file import name_original, parse_lora
+from easyanimate_dit.lora.target import list_targets
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel, T5Config, T5EncoderModel
 
-NAMES = Path(__file__).parent / "golden" / "v3_lora_names.json"
-HYBRID = {
-    "basic_block_type": "global_motionmodule",
-    "enable_uvit": True,
-    "motion_module_kwargs_even": {"attention_block_types": ("Temporal_Self", "Temporal_Self")},
-    "motion_module_kwargs_odd": {"attention_block_types": ("Temporal_Self", "Global_Self")},
-}
-VERSIONS = {
-    "V1": {"motion_module_type": "VanillaGrid", "motion_module_kwargs": {"block_size": 2}},
-    "V2": {"enable_uvit": True},
-    "V3": {"in_channels": 12, **HYBRID},
-}
+NAMES = Path(__file__).parents[1] / "golden" / "v3_lora_names.json"
 pytestmark = pytest.mark.usefixtures("no_grad")
 
 
-def build_transformer(version="V3", **changes):
-    torch.manual_seed(0)
+KEYS = ("v1", "v2", "v3")
+
+
+@pytest.fixture
+def build(pixart_configs):
+    """Function from a key to its transformer."""
     sizes = {"num_attention_heads": 2, "attention_head_dim": 16, "num_layers": 2, "caption_channels": 24}
-    return Transformer3DModel(**(sizes | {"cross_attention_dim": 32} | VERSIONS[version] | changes)).eval()
+
+    def make(key="v3", **changes):
+        torch.manual_seed(0)
+        return Transformer3DModel(**(sizes | {"cross_attention_dim": 32} | pixart_configs[key] | changes)).eval()
+
+    return make
 
 
 def build_t5():
@@ -68,15 +68,15 @@ def predict(transformer):
     ).sample
 
 
-def test_names_are_those_of_the_original():
-    names = {name_original("transformer", path) for path in list_targets(build_transformer(in_channels=4))}
+def test_names_are_those_of_the_original(build):
+    names = {name_original("transformer", path) for path in list_targets(build(in_channels=4))}
     names |= {name_original("text_encoder", path) for path in list_targets(build_t5())}
     assert names == set(json.loads(NAMES.read_text()))
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_every_layer_is_merged_by_the_originals_rule(version):
-    transformer = build_transformer(version)
+@pytest.mark.parametrize("key", KEYS)
+def test_every_layer_is_merged_by_the_originals_rule(build, key):
+    transformer = build(key)
     tensors = make_lora("transformer", transformer)
     before = {path: module.weight.clone() for path, module in list_targets(transformer).items()}
     rest = {name: value.clone() for name, value in transformer.state_dict().items()}
@@ -90,10 +90,10 @@ def test_every_layer_is_merged_by_the_originals_rule(version):
     assert all(torch.equal(transformer.state_dict()[name], value) for name, value in rest.items())
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_an_adapter_predicts_what_merged_weights_predict(version):
+@pytest.mark.parametrize("key", KEYS)
+def test_an_adapter_predicts_what_merged_weights_predict(build, key):
     # The motion modules have a `proj_out`, too, which the file does not name.
-    merged, attached = build_transformer(version), build_transformer(version)
+    merged, attached = build(key), build(key)
     for transformer in (merged, attached):
         torch.nn.init.normal_(transformer.proj_out.weight, generator=torch.Generator().manual_seed(3))
     tensors = make_lora("transformer", merged, keep=lambda path: "attn_temporal" not in path)
@@ -107,10 +107,10 @@ def test_an_adapter_predicts_what_merged_weights_predict(version):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_files_are_merged_one_after_the_other_and_reported(tmp_path, caplog, dtype):
-    components = {"transformer": build_transformer().to(dtype), "text_encoder": build_t5()}
+def test_files_are_merged_one_after_the_other_and_reported(build, tmp_path, caplog, dtype):
+    components = {"transformer": build().to(dtype), "text_encoder": build_t5()}
     before = components["transformer"].proj_out.weight.clone()
-    tensors = make_lora("transformer", build_transformer()) | make_lora("text_encoder", build_t5())
+    tensors = make_lora("transformer", build()) | make_lora("text_encoder", build_t5())
     save_file(tensors, tmp_path / "both.safetensors")
     save_file({key: value for key, value in tensors.items() if "proj_out." in key}, tmp_path / "one.safetensors")
     loras = (LoraFile(tmp_path / "both.safetensors", 0.5), LoraFile(tmp_path / "one.safetensors"))
@@ -130,12 +130,12 @@ def test_files_are_merged_one_after_the_other_and_reported(tmp_path, caplog, dty
     )
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_both_formats_merge_to_equal_weights(version):
-    tensors = make_lora("transformer", build_transformer(version)) | make_lora("text_encoder", build_t5())
+@pytest.mark.parametrize("key", KEYS)
+def test_both_formats_merge_to_equal_weights(build, key):
+    tensors = make_lora("transformer", build(key)) | make_lora("text_encoder", build_t5())
     merged = []
     for file, metadata in ((tensors, {}), convert_tensors(tensors, {}, source="x")):
-        models = {"transformer": build_transformer(version), "text_encoder": build_t5()}
+        models = {"transformer": build(key), "text_encoder": build_t5()}
         lora = parse_lora(file, metadata, source="x")
         counts = {component: merge_lora(lora, component, model, weight=0.6) for component, model in models.items()}
         assert counts["text_encoder"] == 14
@@ -144,55 +144,44 @@ def test_both_formats_merge_to_equal_weights(version):
         assert all(torch.equal(merged[1][component][name], value) for name, value in state.items())
 
 
-class TestVersion:
-    """A file of another version is refused with the version that it is for, where its names tell."""
+class TestOtherModel:
+    """A file of another model is refused with the model that it is for."""
 
-    @pytest.mark.parametrize("version", VERSIONS)
-    def test_whole_files_tell(self, version):
-        assert tell_versions(list_targets(build_transformer(version))) == (version,)
-
-    @pytest.mark.parametrize(
-        ("names", "versions"),
-        [
-            (["blocks_0_attn1_to_q"], ("V4",)),
-            (["blocks.0.attn1.to_q"], ("V4",)),
-            (["transformer_blocks_0_attn1_to_q"], ("V1", "V2", "V3")),
-            (["transformer_blocks.0.attn1.to_q", "long_connect_fc.3"], ("V2", "V3")),
-            (["clip_projection_linear_1"], ("V3",)),
-            (["encoder_layer_0_attention_self_query"], ("V4",)),
-            (["encoder_block_0_layer_0_SelfAttention_q"], ("V1", "V2", "V3")),
-            (["down_blocks_0_attentions_0_proj_in"], ()),
-        ],
-    )
-    def test_parts_tell_what_they_can(self, names, versions):
-        assert tell_versions(names) == versions
-
-    @pytest.mark.parametrize(
-        ("file", "model"), [("V1", "V2"), ("V1", "V3"), ("V2", "V1"), ("V2", "V3"), ("V3", "V1"), ("V3", "V2")]
-    )
-    def test_every_mix_is_an_error_that_changes_nothing(self, file, model):
-        lora = parse_lora(make_lora("transformer", build_transformer(file)), source="x.safetensors")
-        transformer = build_transformer(model)
+    @pytest.mark.parametrize("file", KEYS)
+    @pytest.mark.parametrize("key", KEYS)
+    def test_every_mix_is_an_error_that_changes_nothing(self, build, file, key):
+        lora = parse_lora(make_lora("transformer", build(file)), source="x.safetensors")
+        transformer = build(key)
+        if file == key:
+            assert merge_lora(lora, "transformer", transformer) == len(lora.layers["transformer"])
+            return
         before = {name: value.clone() for name, value in transformer.state_dict().items()}
-        with pytest.raises(WeightsError, match=rf"EasyAnimate {file}(?s:.*)EasyAnimate {model}(?s:.*){file.lower()}"):
+        with pytest.raises(
+            WeightsError, match=rf"x.safetensors: its transformer is that of {file}\n(?s:.*)--model {file},"
+        ):
             merge_lora(lora, "transformer", transformer)
         assert all(torch.equal(transformer.state_dict()[name], value) for name, value in before.items())
 
-    def test_v4_and_older_ones_do_not_mix(self):
+    def test_another_class_of_transformer(self, build):
         v4 = HunyuanTransformer3DModel(num_attention_heads=2, attention_head_dim=4, hidden_size=8, num_layers=2)
         bert = BertModel(BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8))
         own = parse_lora(make_lora("transformer", v4) | make_lora("text_encoder", bert), source="x")
-        older = parse_lora(
-            make_lora("transformer", build_transformer()) | make_lora("text_encoder", build_t5()), source="x"
-        )
-        for component, model in (("transformer", build_transformer()), ("text_encoder", build_t5())):
-            with pytest.raises(WeightsError, match=r"EasyAnimate V4(?s:.*)--model v4"):
+        older = parse_lora(make_lora("transformer", build()) | make_lora("text_encoder", build_t5()), source="x")
+        for component, model in (("transformer", build()), ("text_encoder", build_t5())):
+            with pytest.raises(WeightsError, match=rf"its {component} is that of v4\n(?s:.*)--model v4,"):
                 merge_lora(own, component, model)
-        for component, model in (("transformer", v4), ("text_encoder", bert)):
-            with pytest.raises(WeightsError, match=r"EasyAnimate (V1 or V2 or )?V3(?s:.*)accepted: EasyAnimate V4"):
+        for component, model, key in (("transformer", v4, "v3"), ("text_encoder", bert, "v1 or v2 or v3")):
+            with pytest.raises(WeightsError, match=rf"its {component} is that of {key}\n(?s:.*)--model {key},"):
                 merge_lora(older, component, model)
 
-    def test_a_part_that_fits_is_taken(self):
-        attention = make_lora("transformer", build_transformer("V2"), keep=lambda path: path.endswith("attn1.to_q"))
+    def test_a_part_that_fits_is_taken(self, build):
+        attention = make_lora("transformer", build("v2"), keep=lambda path: path.endswith("attn1.to_q"))
         lora = parse_lora(attention, source="x")
-        assert merge_lora(lora, "transformer", build_transformer("V3")) == 2
+        assert merge_lora(lora, "transformer", build("v3")) == 2
+
+    def test_without_installed_models_the_layers_are_named(self, build, monkeypatch):
+        monkeypatch.setattr(target, "_list_all_patterns", dict)
+        lora = parse_lora(make_lora("transformer", build("v3")), source="x.safetensors")
+        with pytest.raises(WeightsError, match=r"LoRA layers have no counterpart in the model(?s:.*)clip_projection"):
+            merge_lora(lora, "transformer", build("v2"))
+        assert merge_lora(lora, "transformer", build("v3")) == len(lora.layers["transformer"])

@@ -1,15 +1,4 @@
-"""Contract suites for plugin authors: subclass one in a pytest file, and its tests run against your plugin.
-
-    class TestMyPlugin(PluginContract):
-        module = "my_package.plugin"
-
-    class TestMyPipeline(PipelineContract):
-        @pytest.fixture
-        def pipeline(self):
-            return load(LoadOptions(device="cpu"))
-
-Needs pytest, nothing heavy.
-"""
+"""Contract suites of a plugin and of its pipeline."""
 
 # ruff: noqa: S101 (these are tests)
 
