@@ -152,6 +152,15 @@ class SmoothingAutoencoder(VideoAutoencoder, Protocol):
         ...
 
 
+@runtime_checkable
+class TilingAutoencoder(VideoAutoencoder, Protocol):
+    """A `VideoAutoencoder` that can code large pictures in tiles."""
+
+    def enable_tiling(self) -> None:
+        """Code what is larger than a tile in tiles from now on."""
+        ...
+
+
 class TextStates(Protocol):
     """What a `TextEncoder` gives."""
 

@@ -7,7 +7,7 @@ loaded. `Part` is all that a part of your own has to offer.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from easyanimate_core.checkpoint import Component
 from easyanimate_core.target import Target
@@ -70,6 +70,15 @@ class Part(Protocol):
         Raises:
             WeightsError: What is there does not fit.
         """
+        ...
+
+
+@runtime_checkable
+class NetworkPart(Part, Protocol):
+    """A part that a LoRA can change."""
+
+    def list_lora_targets(self) -> Iterable[str]:
+        """Paths of the modules that a LoRA can change."""
         ...
 
 

@@ -107,7 +107,8 @@ class RunEncoder:
 
     def encode_inputs(self, given: GivenClip | None) -> ForwardInputs:
         """Encode the arguments of every forward pass."""
-        tables = self.parts.size.make_tables(*self.shape[-2:], device=self.device)
+        size = self.parts.size
+        tables = {} if size is None else size.make_tables(*self.shape[-2:], device=self.device)
         if self.parts.inpaint is None:
             return ForwardInputs({}, tables)
         encoded = self.parts.inpaint.condition(given, self.shape, self.parts.codec, self.noise, device=self.device)
@@ -128,9 +129,11 @@ class RunEncoder:
         Without a picture both are the same. The negative branch never sees it.
         """
         dtype = self.transformer.dtype
-        sizes = self.parts.size.encode(
-            pixels, meta or MetaSize(), num_videos=len(prompts), device=self.device, dtype=dtype
-        )
+        sizes: Conditions = {}
+        if self.parts.size is not None:
+            sizes = self.parts.size.encode(
+                pixels, meta or MetaSize(), num_videos=len(prompts), device=self.device, dtype=dtype
+            )
         image = self._encode_image(picture, len(prompts))
         positive = prompts.positive | sizes
         negative = None if prompts.negative is None else prompts.negative | sizes | image.absent

@@ -18,8 +18,8 @@ class VersionParts:
 
     Args:
         text: Prompts to the transformer's text arguments.
-        size: Sizes and tables that the transformer is told.
         codec: Pixels to latents and back.
+        size: Sizes and tables that the transformer is told; None for one that sees them in the latents.
         inpaint: How a clip that is given in part is kept; None for a version that cannot.
         image: What a reference picture becomes; None for a version that takes none.
         image_frames: Frames that a start image, or an end image, stands for.
@@ -27,8 +27,8 @@ class VersionParts:
     """
 
     text: TextConditioner
-    size: SizeConditioner
     codec: LatentCodec
+    size: SizeConditioner | None = None
     inpaint: Inpainter | None = None
     image: ImageConditioner | None = None
     image_frames: int = 1

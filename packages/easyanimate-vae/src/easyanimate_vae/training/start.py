@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_core.registry import load_plugins
+from easyanimate_core.target import Target
 from easyanimate_core.weights import find_weights
 from easyanimate_torch.checkpoint import load_model
+from easyanimate_train.memory import enable_gradient_checkpointing
 
-from easyanimate_vae import TRAINING_EXTRAS, AutoencoderKLMagvit, FrameAutoencoder
+from easyanimate_vae import TRAINING_EXTRAS
+from easyanimate_vae.training.config import KINDS
 from easyanimate_vae.training.inflate import inflate_image_vae
 from easyanimate_vae.training.initial import start_as_identity, start_frames_as_identity
 
@@ -47,8 +50,7 @@ def build_vae(config: VaeTrainingConfig) -> Any:
     """
     torch.manual_seed(config.seed)
     folder = find_start(config)
-    video = config.kind == "video"
-    model_class: Any = AutoencoderKLMagvit if video else FrameAutoencoder
+    model_class = Target(KINDS.get(config.kind, config.kind)).resolve()
     _refuse_unknown(config.model, model_class)
     if folder is not None:
         vae = load_model(
@@ -62,15 +64,29 @@ def build_vae(config: VaeTrainingConfig) -> Any:
         vae = model_class(**config.model)
         if config.image_weights is not None:
             inflate_image_vae(vae, config.image_weights, prefer=config.image_prefer)
-        elif video:
+        elif config.kind == "video":
             start_as_identity(vae)
-        else:
+        elif config.kind == "frames":
             start_frames_as_identity(vae)
-    for part in _FROZEN[config.trainable]:
-        getattr(vae, part).requires_grad_(requires_grad=False)
+    _freeze(vae, config.trainable)
     if config.gradient_checkpointing:
-        vae.enable_gradient_checkpointing()
+        enable_gradient_checkpointing(vae)
     return vae.train()
+
+
+def _freeze(vae: Any, trainable: str) -> None:
+    """Freeze the half that is not trained; a VAE of your own may have no convolutions around its latents."""
+    frozen = _FROZEN[trainable]
+    if frozen and not hasattr(vae, frozen[0]):
+        raise RequestError(
+            "The VAE cannot be trained in part.",
+            received=f"trainable {trainable}, and a {type(vae).__name__} without {frozen[0]}",
+            expected="a VAE with the modules encoder and decoder",
+            fix="set trainable to all",
+        )
+    for part in frozen:
+        if hasattr(vae, part):
+            getattr(vae, part).requires_grad_(requires_grad=False)
 
 
 def _refuse_unknown(settings: dict[str, Any], model_class: Any) -> None:
