@@ -1,8 +1,13 @@
-"""Which tests run (slow ones only with `--run-slow`, those for a GPU only where there is one), and with which seed."""
+"""Which tests run: slow ones with `--run-slow`, those for a GPU where there is one; their seed, and no deadlines."""
 
 import sys
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine fails no test.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 
 @pytest.fixture(autouse=True)

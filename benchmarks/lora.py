@@ -34,7 +34,7 @@ def main() -> None:
     rows = []
     for loras in ((), (options.lora,)):
         model = open_model("v4", weights="demo", loras=loras)
-        clips = [model.make(prompt, seed=seed).video.frames for seed, prompt in enumerate(PROMPTS)]
+        clips = [model.make(prompt, seed=seed).frames for seed, prompt in enumerate(PROMPTS)]
         rows.append(np.concatenate([clip[frame] for clip in clips for frame in FRAMES], axis=1))
     height, width = SCALE * rows[0].shape[0], SCALE * rows[0].shape[1]
     sheet = Image.new("RGB", (width, 2 * (height + 18)), "white")

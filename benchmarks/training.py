@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from easyanimate_core import LoadOptions
 from easyanimate_core.registry import load_plugins
 from easyanimate_dit.training.config import DitTrainingConfig
 from easyanimate_dit.training.loss import compute_loss, make_target
@@ -33,7 +32,7 @@ def open_run(folder: Path, batch_size: int) -> tuple[TrainingRun, Any]:
         cache=True,
         tracker="none",
     )
-    pipeline: Any = load_plugins().model("v4").load(LoadOptions(weights=source, device="cpu", dtype="float32"))
+    pipeline: Any = open_model("v4", weights=source, device="cpu", dtype="float32").pipeline
     dataset = open_dataset(config, pipeline.pipeline)
     task = prepare_task(config, pipeline.pipeline, dataset)
     return TrainingRun(task, config, dataset), task
@@ -42,10 +41,10 @@ def open_run(folder: Path, batch_size: int) -> tuple[TrainingRun, Any]:
 class PlainLoop:
     """The same step with everything at hand: what cannot be left out."""
 
-    def __init__(self, task: Any, batch: Any, place: Any) -> None:
-        self._module = task.learners["transformer"].module
+    def __init__(self, task: Any, batch: Any, shard: Any) -> None:
+        self._module = task.trainable["transformer"].module
         self._scheduler = task._scheduler  # noqa: SLF001 (the same noise levels)
-        self._drawn = task._draw(batch, place)  # noqa: SLF001
+        self._drawn = task._draw(batch, shard)  # noqa: SLF001
         self._arguments = task._condition(batch, batch.captions, self._drawn[0])  # noqa: SLF001
         self._optimizer = torch.optim.AdamW(self._module.parameters(), lr=1e-5)
 
@@ -79,11 +78,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run, task = open_run(Path(folder), options.batch_size)
         batches = iter(run.stream)
-        place, batch = next(batches)
+        shard, batch = next(batches)
         while isinstance(batch, dict):  # clips that are still to be encoded, which fills the cache
-            run.take_step(iter([(place, batch)]))
-            place, batch = next(batches)
-        plain = PlainLoop(task, batch, place)
+            run.take_step(iter([(shard, batch)]))
+            shard, batch = next(batches)
+        plain = PlainLoop(task, batch, shard)
         plain.take_step()
         ours: list[float] = []
         theirs: list[float] = []

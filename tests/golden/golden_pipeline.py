@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler
 from easyanimate_dit.hunyuan import HunyuanTransformer3DModel
 from easyanimate_dit.sampling.conditioning import MetaSize
 from easyanimate_dit.sampling.noise import NoiseUse
-from easyanimate_dit.sampling.sampler import make_scheduler
+from easyanimate_dit.sampling.scheduler import make_scheduler
 from easyanimate_v4.plugin import V4
 from easyanimate_vae import AutoencoderKLMagvit
 from golden_case import Comparison, GoldenCase, compare, strip

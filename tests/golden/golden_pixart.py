@@ -14,7 +14,7 @@ from easyanimate_dit.pixart.version_parts import make_pixart_parts
 from easyanimate_dit.sampling.inpaint import BlendInpainter, CodedMaskInpainter, prepare_clip
 from easyanimate_dit.sampling.noise import NoiseUse
 from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
-from easyanimate_dit.sampling.sampler import make_scheduler
+from easyanimate_dit.sampling.scheduler import make_scheduler
 from easyanimate_v1.config import SHAPES as V1_SHAPES
 from easyanimate_v2.config import SHAPES as V2_SHAPES
 from easyanimate_v3.config import SHAPES as V3_SHAPES

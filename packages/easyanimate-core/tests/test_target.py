@@ -19,6 +19,12 @@ def test_it_imports_when_it_is_called():
     assert list(inspect.signature(target).parameters) == ["r", "g", "b"]
 
 
+def test_it_may_be_a_method_of_a_class():
+    assert Target("builtins:dict.fromkeys")("ab", 0) == {"a": 0, "b": 0}
+    with pytest.raises(PluginError, match=r"builtins has no dict\.of"):
+        Target("builtins:dict.of")()
+
+
 @dataclass(frozen=True)
 class Spec:
     """Has a field that must be given, and one that need not."""
@@ -36,7 +42,7 @@ def test_a_field_takes_a_function_or_its_place():
         Spec()
 
 
-@pytest.mark.parametrize("place", ["colorsys", "colorsys:", ":name", "color sys:name", "colorsys:two.names"])
+@pytest.mark.parametrize("place", ["colorsys", "colorsys:", ":name", "color sys:name", "colorsys:two..names"])
 def test_other_forms_are_refused(place):
     with pytest.raises(PluginError, match="names no function"):
         Target(place)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
 from easyanimate_core import MediaError, Video
+from easyanimate_core.metric import compute_psnr
 from easyanimate_core.video import (
     constant_rate,
     read_embedded,
@@ -31,11 +32,6 @@ def make_clip(num_frames=6, height=64, width=96, fps=8.0):
     return Video(frames, fps)
 
 
-def psnr(first, second):
-    error = np.mean((first.astype(np.float64) - second) ** 2)
-    return 99.0 if error == 0 else 10 * np.log10(255**2 / error)
-
-
 def leftovers(folder):
     return [path.name for path in folder.iterdir() if "part" in path.name]
 
@@ -49,7 +45,7 @@ def test_round_trip(tmp_path, reader):
     read = read_video(path, reader=reader)
     assert read.fps == pytest.approx(8)
     assert read.frames.shape == clip.frames.shape
-    assert psnr(read.frames, clip.frames) > 30
+    assert compute_psnr(clip.frames, read.frames).min() > 30
     assert leftovers(path.parent) == []
 
 
@@ -90,7 +86,7 @@ def test_odd_sizes_grow_by_one(tmp_path):
     clip = make_clip(height=33, width=65)
     read = read_video(write_video(tmp_path / "odd.mp4", clip))
     assert read.frames.shape == (6, 34, 66, 3)
-    assert psnr(read.frames[:, :33, :65], clip.frames) > 30
+    assert compute_psnr(clip.frames, read.frames[:, :33, :65]).min() > 30
 
 
 @pytest.mark.parametrize("fps", [1, 8, 23.976, 30000 / 1001, 60])
@@ -151,7 +147,7 @@ def test_rotation_tag_is_applied(tmp_path, degrees, quarters, reader):
     expected = np.rot90(frames, quarters, axes=(1, 2))
     read = read_video(path, reader=reader).frames
     assert read.shape == expected.shape
-    assert psnr(read, expected) > 30
+    assert compute_psnr(expected, read).min() > 30
 
 
 def test_irregular_times_become_a_constant_rate(tmp_path):
@@ -178,7 +174,7 @@ def test_every_frame_of_h264_in_avi_is_read_in_its_order(tmp_path):
                 target.mux(converted)
     again = read_video(copy).frames
     assert len(again) == 40
-    assert all(psnr(one, other) > 20 for one, other in zip(clip.frames, again, strict=True))
+    assert compute_psnr(clip.frames, again).min() > 20
 
 
 def test_constant_rate():

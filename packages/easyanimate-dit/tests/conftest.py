@@ -1,20 +1,26 @@
-"""Golden cases of the transformer tests: inputs, weights and outputs of the original implementation."""
+"""Golden cases of the transformers, and small pipelines of random parts (`tiny_dit`)."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from easyanimate_core import VideoRequest
 from jaxtyping import install_import_hook
 from safetensors import safe_open
 
-# Every shape annotation of the transformer is checked while the tests run.
-_CHECKED = ("hunyuan", "hunyuan_block", "attention", "embedding", "normalization", "rotary", "motion_module")
-_CHECKED += ("pixart", "pixart_block", "pixart_attention", "pixart_embedding")
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import `tiny_dit`
+
+# Every shape annotation of the networks is checked while the tests run.
+_CHECKED = ("hunyuan", "pixart", "attention", "embedding", "normalization", "sampling.latent", "sampling.guidance")
 with install_import_hook([f"easyanimate_dit.{name}" for name in _CHECKED], "beartype.beartype"):
+    import tiny_dit
     from easyanimate_dit.hunyuan import HunyuanTransformer3DModel
     from easyanimate_dit.pixart import Transformer3DModel
+    from easyanimate_dit.sampling.request_pipeline import RequestPipeline
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -90,3 +96,55 @@ def golden_pixart():
 def no_grad():
     with torch.no_grad():
         yield
+
+
+@pytest.fixture(params=["hunyuan", "pixart"])
+def kind(request):
+    """Which transformer a small pipeline has; a test takes both unless it says which."""
+    return request.param
+
+
+@pytest.fixture
+def pipe(kind):
+    """A small sampling pipeline, of the test alone."""
+    built = tiny_dit.build_pipeline(tiny_dit.build_components(kind))
+    built.set_progress_bar_config(disable=True)
+    return built
+
+
+@pytest.fixture
+def pipeline(pipe):
+    """The same for requests."""
+    return RequestPipeline(pipe)
+
+
+@pytest.fixture
+def make_request():
+    """A small request, with changes."""
+
+    def make(**changes):
+        values = {
+            "prompt": "a boat",
+            "num_frames": 8,
+            "height": 32,
+            "width": 48,
+            "fps": 8,
+            "num_inference_steps": 2,
+            "guidance_scale": 4.0,
+            "sampler": "euler",
+        }
+        return VideoRequest(**(values | changes))
+
+    return make
+
+
+@pytest.fixture
+def picture():
+    """Function from a seed to a smooth picture of odd size."""
+
+    def make(seed=0):
+        noise = torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(seed))
+        smooth = torch.nn.functional.interpolate(noise, size=(37, 53), mode="bilinear")
+        return np.ascontiguousarray((smooth[0].permute(1, 2, 0) * 255).byte().numpy())
+
+    return make

@@ -9,9 +9,8 @@ from accelerate import infer_auto_device_map
 from diffusers import FirstBlockCacheConfig
 from diffusers.models import attention_backend
 from easyanimate_core.errors import EasyAnimateError
-from easyanimate_dit import Transformer3DModel
+from easyanimate_dit import Transformer3DModel, attention
 from easyanimate_dit.lora.apply import list_targets
-from easyanimate_dit.pixart import attention as pixart_attention
 from peft import LoraConfig
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -137,13 +136,13 @@ def test_compile_repeated_blocks(model, predict, expected):
 
 def test_attention_backends_reach_every_attention(model, predict, expected, monkeypatch):
     seen = []
-    original = pixart_attention.dispatch_attention_fn
+    original = attention.dispatch_attention_fn
 
     def spy(query, key, value, **options):
         seen.append(query.shape)
         return original(query, key, value, **options)
 
-    monkeypatch.setattr(pixart_attention, "dispatch_attention_fn", spy)
+    monkeypatch.setattr(attention, "dispatch_attention_fn", spy)
     with attention_backend("_native_math"):
         assert_close(predict(model), expected)
     # Within frames, to the prompt, and two of the motion module.

@@ -7,7 +7,7 @@ import pytest
 import torch
 from easyanimate_train.config import DataConfig, OptimizerConfig, RunConfig
 from easyanimate_train.cycled import CycledBatches
-from easyanimate_train.task import Learner, Validation
+from easyanimate_train.task import TrainableModel, ValidationResult
 from safetensors.torch import save_file
 from torch import nn
 
@@ -27,7 +27,7 @@ class Clips:
 
 @dataclass
 class LineTask:
-    """Learns to tell a clip's brightness from noise around it; a second learner learns the opposite."""
+    """Learns to tell a clip's brightness from noise around it; a second model learns the opposite."""
 
     dataset: CycledBatches
     optimizer: OptimizerConfig
@@ -41,24 +41,24 @@ class LineTask:
         torch.manual_seed(self.seed)
         names = ("first", "second") if self.second else ("first",)
         modules = {name: nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1)) for name in names}
-        self.learners = {
-            name: Learner(module, [(1.0, list(module.parameters()))], self.optimizer)
+        self.trainable = {
+            name: TrainableModel(module, [(1.0, list(module.parameters()))], self.optimizer)
             for name, module in modules.items()
         }
         self.frozen = {}
 
-    def load(self, batch, place):
-        return self.dataset.load(batch, place.rows)
+    def load(self, batch, shard):
+        return self.dataset.load(batch, shard.rows)
 
     def describe(self, batch):
         return f"{len(batch['text'])} clips"
 
-    def compute(self, name, batch, place, step):
-        generator = torch.Generator().manual_seed(1000 + place.index)
-        noise = place.take(torch.randn(place.num_rows, 4, generator=generator))
+    def compute(self, name, batch, shard, step):
+        generator = torch.Generator().manual_seed(1000 + shard.index)
+        noise = shard.take(torch.randn(shard.num_rows, 4, generator=generator))
         value = torch.from_numpy(batch["frames"]).float().flatten(1).mean(1) / 100
         sign = 1.0 if name == "first" else -1.0
-        found = self.learners[name].module(value[:, None] + 0.1 * noise)[:, 0]
+        found = self.trainable[name].module(value[:, None] + 0.1 * noise)[:, 0]
         loss = (found - sign * value).square().mean() * self.grow**step
         return {"loss": loss * float("nan") if step == self.broken_at else loss, "bias": found.mean()}
 
@@ -69,7 +69,9 @@ class LineTask:
         save_file({name: value.clone() for name, value in state.items()}, folder / "line.safetensors")
 
     def validate(self, _folder, step):
-        return Validation({"step": float(step), "weight": float(next(iter(self.learners["first"].parameters)).sum())})
+        return ValidationResult(
+            {"step": float(step), "weight": float(next(iter(self.trainable["first"].parameters)).sum())}
+        )
 
     def advise(self):
         return ["--smaller saves 3 GB"]

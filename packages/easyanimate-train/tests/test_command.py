@@ -1,17 +1,15 @@
-"""Settings from options, a file and what is usual; progress; how processes are launched."""
+"""Settings from options, a file and what is usual; how processes are launched."""
 
-import io
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import typer
-from easyanimate_core import Progress, RequestError
+from easyanimate_core import RequestError
 from easyanimate_core.options import SettingsReader, list_settings, read_summaries
 from easyanimate_train import launch
 from easyanimate_train.config import DataConfig, RunConfig
-from easyanimate_train.progress import ProgressLine, showing_progress
 from typer.testing import CliRunner
 
 
@@ -105,27 +103,10 @@ def test_every_setting_is_explained():
 
 
 def test_data_says_what_is_missing():
-    with pytest.raises(RequestError, match="no training data"):
+    with pytest.raises(RequestError, match="No training data"):
         DataConfig().open(seed=0)
-    with pytest.raises(RequestError, match="does not take these options"):
+    with pytest.raises(RequestError, match="do not take these options"):
         DataConfig(kind="shapes", options={"cuont": 3}).open(seed=0)
-
-
-def test_progress_line_tells_the_time_left():
-    file = io.StringIO()
-    line = ProgressLine(file)
-    line(Progress("train", 10, 100), {"loss": 0.123456})
-    line(Progress("train", 20, 100), {"loss": 0.1})
-    first, second = file.getvalue().splitlines()
-    assert first == "train 10/100  loss 0.1235"
-    assert second.startswith("train 20/100  loss 0.1 ")
-    assert second.endswith("min left")
-
-
-def test_progress_off_a_terminal_is_lines(capsys):
-    with showing_progress() as report:
-        report(Progress("train", 1, 2), {"loss": 0.5})
-    assert capsys.readouterr().err == "train 1/2  loss 0.5\n"
 
 
 def test_a_way_to_launch_is_a_file_for_accelerate():
@@ -134,7 +115,7 @@ def test_a_way_to_launch_is_a_file_for_accelerate():
     assert Path(options[1]).is_file()
     assert options[2:] == ["--num_processes", "4"]
     assert launch.find_options("--cpu --num_processes 2") == ["--cpu", "--num_processes", "2"]
-    with pytest.raises(RequestError, match="no such way"):
+    with pytest.raises(RequestError, match="does not know this configuration"):
         launch.find_options("fsdp3")
 
 

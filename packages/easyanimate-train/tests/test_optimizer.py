@@ -5,7 +5,7 @@ import torch
 from easyanimate_core import RequestError
 from easyanimate_train.config import OptimizerConfig
 from easyanimate_train.optimizer import clip_gradients, find_factor, find_limit, make_optimizer, set_learning_rate
-from easyanimate_train.task import Learner
+from easyanimate_train.task import TrainableModel
 from torch import nn
 
 
@@ -16,10 +16,10 @@ class Clipper:
         return nn.utils.clip_grad_norm_(parameters, limit)
 
 
-def make_learner(norm, **settings):
+def make_model(norm, **settings):
     module = nn.Linear(2, 1, bias=False)
     module.weight.grad = torch.tensor([[0.6, 0.8]]) * norm
-    return Learner(module, [(1.0, list(module.parameters()))], OptimizerConfig(**settings))
+    return TrainableModel(module, [(1.0, list(module.parameters()))], OptimizerConfig(**settings))
 
 
 def test_flat_rises_stays_and_falls():
@@ -44,9 +44,9 @@ def test_schedules(schedule, middle, end):
 def test_groups_have_their_share_of_the_rate():
     one, other = nn.Linear(1, 1), nn.Linear(1, 1)
     groups = [(1.0, list(one.parameters())), (0.5, list(other.parameters())), (0.1, [])]
-    learner = Learner(nn.ModuleList([one, other]), groups, OptimizerConfig(learning_rate=0.2, warmup_steps=4))
-    optimizer = make_optimizer(learner)
-    assert set_learning_rate(optimizer, learner, 1, 100) == pytest.approx(0.1)
+    model = TrainableModel(nn.ModuleList([one, other]), groups, OptimizerConfig(learning_rate=0.2, warmup_steps=4))
+    optimizer = make_optimizer(model)
+    assert set_learning_rate(optimizer, model, 1, 100) == pytest.approx(0.1)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.1, 0.05])
 
 
@@ -62,9 +62,9 @@ def test_the_limit_falls_to_the_norm():
     ids=["small", "clipped", "abnormal", "most abnormal", "too early"],
 )
 def test_abnormal_gradients_are_clipped_further(norm, step, expected):
-    learner = make_learner(norm, abnormal_after=10)
-    assert float(clip_gradients(Clipper(), learner, step)) == pytest.approx(norm)
-    assert float(learner.parameters[0].grad.norm()) == pytest.approx(expected, rel=1e-3)
+    model = make_model(norm, abnormal_after=10)
+    assert float(clip_gradients(Clipper(), model, step)) == pytest.approx(norm)
+    assert float(model.parameters[0].grad.norm()) == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["adamw8bit", "came"])
@@ -75,7 +75,7 @@ def test_an_optimiser_that_is_not_installed_names_its_package(kind, monkeypatch)
         monkeypatch.setitem(sys.modules, name, None)
     betas = (0.9, 0.999, 0.9999) if kind == "came" else (0.9, 0.999)
     with pytest.raises(RequestError, match="not installed") as caught:
-        make_optimizer(make_learner(1.0, kind=kind, betas=betas))
+        make_optimizer(make_model(1.0, kind=kind, betas=betas))
     assert "easyanimate-train[" in caught.value.fix
 
 

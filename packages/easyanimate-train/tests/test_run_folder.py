@@ -72,7 +72,7 @@ def test_a_run_is_not_overwritten(run):
 
 
 def test_there_is_nothing_to_resume(tmp_path):
-    with pytest.raises(RequestError, match="nothing to resume"):
+    with pytest.raises(RequestError, match="no run to resume"):
         RunFolder(tmp_path / "none", Config(), resume=True)
 
 

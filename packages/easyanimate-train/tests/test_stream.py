@@ -1,4 +1,4 @@
-"""The batches of a run: the same for everybody who starts at a place, each process its rows."""
+"""The batches of a run: the same from any position, each process its rows."""
 
 from itertools import islice
 
@@ -30,7 +30,7 @@ class Counted:
 
 
 def take(stream, num):
-    return [(place.index, place.epoch, place.number, loaded["text"]) for place, loaded in islice(stream, num)]
+    return [(shard.index, shard.epoch, shard.number, loaded["text"]) for shard, loaded in islice(stream, num)]
 
 
 def make(**options):
@@ -42,8 +42,8 @@ class Loader:
     def __init__(self, dataset):
         self.dataset = dataset
 
-    def __call__(self, batch, place):
-        return self.dataset.load(batch, place.rows)
+    def __call__(self, batch, shard):
+        return self.dataset.load(batch, shard.rows)
 
 
 def test_epochs_follow_one_another():
@@ -64,16 +64,16 @@ def test_a_stream_goes_on_after_what_was_used(workers, used):
 
 
 def test_processes_share_the_rows_and_count_as_one():
-    places = [next(iter(make(rank=rank, num_ranks=2)))[0] for rank in range(2)]
-    assert [place.rows for place in places] == [(0, 2), (1,)]
+    shards = [next(iter(make(rank=rank, num_ranks=2)))[0] for rank in range(2)]
+    assert [shard.rows for shard in shards] == [(0, 2), (1,)]
     # The mean of both means, weighted so, is the mean of all rows.
     values = torch.tensor([1.0, 10.0, 4.0])
-    assert sum(place.share * float(place.take(values).mean()) for place in places) / 2 == pytest.approx(5.0)
+    assert sum(shard.weight * float(shard.take(values).mean()) for shard in shards) / 2 == pytest.approx(5.0)
 
 
 def test_a_process_without_a_row_counts_nothing():
-    place, loaded = next(iter(make(rank=3, num_ranks=4)))
-    assert (place.rows, place.share, loaded["text"]) == ((0,), 0.0, ["0.0 0"])
+    shard, loaded = next(iter(make(rank=3, num_ranks=4)))
+    assert (shard.rows, shard.weight, loaded["text"]) == ((0,), 0.0, ["0.0 0"])
 
 
 def test_no_batches_are_an_error():
@@ -98,5 +98,5 @@ def test_cycled_batches_are_cut_at_a_place_of_their_own_or_of_the_item(clips):
 
 def test_an_item_that_is_too_short_is_told(clips):
     batches = CycledBatches(clips, DataConfig(batches=((1, 9),)), seed=0)
-    with pytest.raises(RequestError, match="too few frames"):
+    with pytest.raises(RequestError, match="shorter than its batch"):
         batches.load(0, [0])

@@ -15,7 +15,7 @@ from jaxtyping import install_import_hook
 from safetensors import safe_open
 
 # Every shape annotation of the VAE is checked while the tests run.
-_CHECKED = ("autoencoder", "block", "coder", "smoothing", "temporal", "tiling", "checkpoint")
+_CHECKED = ("autoencoder", "block", "coder", "smoothing", "temporal", "tiling")
 _CHECKED += tuple(f"training.{name}" for name in ("discriminator", "inflate", "metric", "perceptual", "pixels"))
 with install_import_hook([f"easyanimate_vae.{name}" for name in _CHECKED], "beartype.beartype"):
     from easyanimate_vae.autoencoder import AutoencoderKLMagvit
@@ -96,7 +96,7 @@ def build_random():
 
     def build(flavour: str, *, seed: int = 0, **changes) -> AutoencoderKLMagvit:
         torch.manual_seed(seed)
-        return AutoencoderKLMagvit(ch=4, norm_num_groups=2, **FLAVOURS[flavour], **changes).eval()
+        return AutoencoderKLMagvit(ch=4, norm_num_groups=2, **FLAVOURS[flavour] | changes).eval()
 
     return build
 

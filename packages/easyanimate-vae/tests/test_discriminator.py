@@ -6,9 +6,9 @@ from easyanimate_core.errors import RequestError
 from easyanimate_vae.training.discriminator import (
     PatchDiscriminator,
     adaptive_weight,
-    adversarial_share,
-    deceive_loss,
-    judge_loss,
+    adversarial_factor,
+    discriminator_loss,
+    generator_loss,
 )
 from torch import nn
 
@@ -65,8 +65,8 @@ def test_small_frames_are_refused():
 
 def test_hinge_losses():
     real, decoded = torch.tensor([2.0, 0.5]), torch.tensor([-3.0, 0.0])
-    assert float(judge_loss(real, decoded)) == pytest.approx(0.5 * (0.5 / 2 + 1.0 / 2))
-    assert float(deceive_loss(decoded)) == pytest.approx(1.5)
+    assert float(discriminator_loss(real, decoded)) == pytest.approx(0.5 * (0.5 / 2 + 1.0 / 2))
+    assert float(generator_loss(decoded)) == pytest.approx(1.5)
 
 
 def test_it_learns_to_tell_noise_from_flat_colours():
@@ -74,7 +74,7 @@ def test_it_learns_to_tell_noise_from_flat_colours():
     optimizer = torch.optim.Adam(critic.parameters(), lr=2e-3, betas=(0.5, 0.9))
     real, decoded = torch.rand(4, 3, 2, 32, 32) * 2 - 1, torch.zeros(4, 3, 2, 32, 32)
     for _ in range(8):
-        loss = judge_loss(critic(real), critic(decoded))
+        loss = discriminator_loss(critic(real), critic(decoded))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -82,7 +82,7 @@ def test_it_learns_to_tell_noise_from_flat_colours():
 
 
 def test_it_starts_later():
-    assert [adversarial_share(step, 3) for step in (0, 2, 3, 4)] == [0.0, 0.0, 1.0, 1.0]
+    assert [adversarial_factor(step, 3) for step in (0, 2, 3, 4)] == [0.0, 0.0, 1.0, 1.0]
 
 
 def test_weight_is_the_ratio_of_gradients():
@@ -103,5 +103,5 @@ def test_weight_has_a_ceiling():
 
 def test_an_untrained_decoder_is_refused():
     layer = nn.Linear(2, 1).requires_grad_(requires_grad=False)
-    with pytest.raises(RequestError, match="decoder is not trained"):
+    with pytest.raises(RequestError, match="gradients of the decoder"):
         adaptive_weight(torch.ones(()), torch.ones(()), layer.weight)

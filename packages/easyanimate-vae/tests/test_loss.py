@@ -30,7 +30,7 @@ def test_what_is_visible_is_all_but_the_latents():
     pixels = torch.rand(1, 3, 8, 16, 16) * 2 - 1
     config = LossConfig(l1=1.0, mse=0.0, colour=0.0, kl=0.5, anchor=0.25)
     loss = judge(config, pixels, pixels + 0.1, moments=torch.ones(1, 8, 2, 2, 2))
-    assert float(loss.visible) == pytest.approx(0.1)
+    assert float(loss.reconstruction) == pytest.approx(0.1)
     expected = 0.1 + 0.5 * loss.parts["kl"] + 0.25 * loss.parts["anchor"]
     assert float(loss.total) == pytest.approx(float(expected))
 

@@ -110,7 +110,7 @@ def test_divergence_names_the_last_good_checkpoint(configure, monkeypatch):
         return loss if len(calls) < 4 else loss._replace(total=loss.total * float("nan"))
 
     monkeypatch.setattr(task_module, "compute_loss", compute_badly)
-    with pytest.raises(RequestError, match=r"no longer a number(.|\n)*step-00000002"):
+    with pytest.raises(RequestError, match=r"not finite(.|\n)*step-00000002"):
         train_vae(config)
 
 
@@ -147,16 +147,16 @@ def test_validation_has_other_options(configure):
         "run", validate_every=1, validation=ValidationConfig(options={"first": 100}), data=DataConfig(kind="colours")
     )
     task, _ = prepare_task(config)
-    assert task._judge._dataset._dataset.first == 100
+    assert task._validator._dataset._dataset.first == 100
 
 
 def test_the_loss_is_computed_in_full_precision(configure):
     found = []
     for precise in (True, False):
         task, dataset = prepare_task(configure("run"))
-        place, batch = next(iter(BatchStream(dataset, task.load)))
+        shard, batch = next(iter(BatchStream(dataset, task.load)))
         with torch.autocast("cpu", torch.bfloat16, enabled=not precise):
-            found.append(task.compute("vae", batch, place, 0))
+            found.append(task.compute("vae", batch, shard, 0))
     for name, value in found[0].items():
         assert found[1][name].dtype == torch.float32
         torch.testing.assert_close(found[1][name], value, rtol=0.02, atol=0)
@@ -239,8 +239,8 @@ def test_advice_names_what_is_not_used_yet(configure):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image_weights": "somewhere", "weights": "elsewhere"}, "image VAE"),
-        ({"loss": LossConfig(adversarial=0.5), "trainable": "encoder"}, "decoder must be trained"),
+        ({"image_weights": "somewhere", "weights": "elsewhere"}, "image_weights starts"),
+        ({"loss": LossConfig(adversarial=0.5), "trainable": "encoder"}, "needs a decoder"),
         ({"model": {"chs": 4}}, r"Unknown setting model\.chs"),
         ({"optimizer": OptimizerConfig(betas=(0.9, 0.99)), "max_steps": 0}, "max_steps"),
     ],

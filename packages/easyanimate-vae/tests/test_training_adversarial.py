@@ -20,7 +20,7 @@ def begin(configure):
         config = configure(name, **changes)
         task, dataset = prepare_task(config)
         run = TrainingRun(task, config, dataset)
-        return run, iter(run.stream), task.learners["discriminator"].module
+        return run, iter(run.stream), task.trainable["discriminator"].module
 
     return begin
 
@@ -30,15 +30,15 @@ def copy(module):
 
 
 def test_the_discriminator_starts_at_its_step(begin):
-    run, batches, critics = begin("run", loss=LossConfig(adversarial=0.5, adversarial_start=2))
-    fresh = copy(critics)
+    run, batches, discriminator = begin("run", loss=LossConfig(adversarial=0.5, adversarial_start=2))
+    fresh = copy(discriminator)
     for _ in range(2):
         values = run.take_step(batches)
         assert "adversarial" not in values
-        assert all(torch.equal(tensor, fresh[name]) for name, tensor in copy(critics).items())
+        assert all(torch.equal(tensor, fresh[name]) for name, tensor in copy(discriminator).items())
     values = run.take_step(batches)
     assert {"adversarial", "adversarial_weight", "discriminator_loss", "discriminator_real"} <= values.keys()
-    assert not any(torch.equal(tensor, fresh[name]) for name, tensor in copy(critics).items())
+    assert not any(torch.equal(tensor, fresh[name]) for name, tensor in copy(discriminator).items())
 
 
 def test_until_then_the_vae_trains_as_without_it(configure):
@@ -53,39 +53,39 @@ def test_until_then_the_vae_trains_as_without_it(configure):
 
 
 def test_the_verdict_reaches_the_vae_alone(begin, configure):
-    run, batches, critics = begin("run", loss=LossConfig(adversarial=0.5, adversarial_start=0))
+    run, batches, discriminator = begin("run", loss=LossConfig(adversarial=0.5, adversarial_start=0))
     plain, _ = prepare_task(configure("plain"))
-    place, batch = next(batches)
-    found = run.task.compute("vae", batch, place, 0)
-    expected = plain.compute("vae", batch, place, 0)
+    shard, batch = next(batches)
+    found = run.task.compute("vae", batch, shard, 0)
+    expected = plain.compute("vae", batch, shard, 0)
     # The value is that of the reconstruction, the gradient is not.
     torch.testing.assert_close(found["loss"], expected["loss"])
     for loss in (found["loss"], expected["loss"]):
         loss.backward()
-    assert all(parameter.grad is None for parameter in critics.parameters())
-    pulled, alone = (task.learners["vae"].module.vae.decoder.conv_out.weight.grad for task in (run.task, plain))
+    assert all(parameter.grad is None for parameter in discriminator.parameters())
+    pulled, alone = (task.trainable["vae"].module.vae.decoder.conv_out.weight.grad for task in (run.task, plain))
     # The pull on the last layer is half as strong as that of the reconstruction.
     ratio = (pulled - alone).norm() / alone.norm()
     assert float(ratio) == pytest.approx(0.5, rel=0.01)
 
 
 def test_the_discriminator_learns_from_what_the_vae_made(begin):
-    run, batches, critics = begin("run", loss=LossConfig(adversarial=0.5, adversarial_start=0))
-    place, batch = next(batches)
-    run.task.compute("vae", batch, place, 0)
-    found = run.task.compute("discriminator", batch, place, 0)
+    run, batches, discriminator = begin("run", loss=LossConfig(adversarial=0.5, adversarial_start=0))
+    shard, batch = next(batches)
+    run.task.compute("vae", batch, shard, 0)
+    found = run.task.compute("discriminator", batch, shard, 0)
     found["loss"].backward()
-    assert all(parameter.grad is not None for parameter in critics.parameters())
-    assert all(parameter.grad is None for parameter in run.task.learners["vae"].parameters)
-    # Fresh critics cannot tell: hinge losses of 1 each.
+    assert all(parameter.grad is not None for parameter in discriminator.parameters())
+    assert all(parameter.grad is None for parameter in run.task.trainable["vae"].parameters)
+    # A fresh discriminator cannot tell: hinge losses of 1 each.
     assert float(found["loss"].detach()) == pytest.approx(2.0, abs=0.2)
 
 
-def test_weights_split_over_processes_are_refused(configure, monkeypatch):
+def test_sharded_weights_are_refused(configure, monkeypatch):
     PartialState()
     task, _ = prepare_task(configure("run", loss=LossConfig(adversarial=0.5)))
     monkeypatch.setitem(PartialState._shared_state, "distributed_type", DistributedType.FSDP)
-    with pytest.raises(RequestError, match="split over processes"):
+    with pytest.raises(RequestError, match="sharded weights"):
         task.move(torch.device("cpu"))
 
 

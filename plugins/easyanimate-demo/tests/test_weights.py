@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from easyanimate_core import LoadOptions, LoraFile, VideoRequest, WeightsFolder
 from easyanimate_core.config import read_config
+from easyanimate_core.metric import compute_psnr
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.request import Defaults, TrainedRange
 from easyanimate_data.shapes.caption import Combination, canonical_caption
 from easyanimate_data.shapes.clip import render_clip
-from easyanimate_data.shapes.evaluation import measure_psnr
 from easyanimate_data.shapes.judge import judge_clip
 from easyanimate_demo.shipped import LORAS, RECIPES, WEIGHTS
 from easyanimate_demo.version import VERSIONS
@@ -80,7 +80,7 @@ def test_a_start_image_is_kept_and_moves_on(load, key):
     combination = Combination("square", "green", "right")
     start = render_clip(combination, rng=np.random.default_rng(5))[0]
     video = load(key)(make_request(key, canonical_caption(combination), start_images=(start,)))
-    assert measure_psnr(video.frames[0], start) >= 22
+    assert compute_psnr(video.frames[0], start) >= 22
     assert judge_clip(video.frames).direction == "right"
 
 

@@ -44,17 +44,6 @@ def test_a_long_video_is_made_in_parts(pipeline, make_request):
     assert pipeline(make_request(num_frames=24, segment_frames=16, overlap_frames=8)).frames.shape == (24, 32, 48, 3)
 
 
-def test_a_clip_of_no_numbers_is_an_error(pipeline, make_request):
-    weight = pipeline.pipeline.transformer.pos_embed.proj.bias
-    kept = weight.detach().clone()
-    weight.data.fill_(torch.nan)
-    try:
-        with pytest.raises(RequestError, match=r"NaN[\s\S]*--dtype bfloat16 or float32"):
-            pipeline(make_request())
-    finally:
-        weight.data.copy_(kept)
-
-
 def test_frames_come_in_chunks_of_eight(pipeline, make_request):
     shapes = pipeline.pipeline.parts.codec.shapes
     assert shapes.latent_shape(PixelShape(144, 384, 672)) == LatentShape(36, 48, 84)

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from easyanimate_core.download import local_folder
+from easyanimate_core.errors import WeightsError
 from easyanimate_core.registry import load_plugins
+from easyanimate_core.weights import complete_spec, find_weights
 
 from easyanimate_cli.table import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from easyanimate_core.registry import Plugins
     from easyanimate_core.spec import ModelSpec, WeightsSource
 
 
@@ -32,7 +35,7 @@ def list_models() -> None:
 def show_model(key: Annotated[str, typer.Argument(help="Key of the model; `ea models` lists them.")]) -> None:
     """Show everything about one model."""
     plugins = load_plugins()
-    spec = plugins.model(key)
+    spec = _complete(plugins.model(key), plugins)
     default, rule = spec.defaults, spec.shapes
     rows = [("key", spec.key), ("summary", spec.summary), ("tasks", ", ".join(spec.tasks))]
     if rule is not None:
@@ -49,6 +52,16 @@ def show_model(key: Annotated[str, typer.Argument(help="Key of the model; `ea mo
         where = f"in {local_folder(source)}" if is_here(source) else f"not here: ea weights pull {key} {source.name}"
         rows.append(("weights", f"{source.name}: {source.summary} ({source.licence}), {where}"))
     print_table(rows)
+
+
+def _complete(spec: ModelSpec, plugins: Plugins) -> ModelSpec:
+    """The model as its weights on this machine complete it."""
+    if spec.complete is None:
+        return spec
+    try:
+        return complete_spec(spec, find_weights("auto", spec, plugins).folder)
+    except WeightsError:  # `ea doctor` and `ea weights` tell why
+        return spec
 
 
 def is_here(source: WeightsSource) -> bool:

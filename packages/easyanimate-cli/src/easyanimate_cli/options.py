@@ -27,9 +27,6 @@ _WORDS = {
 }
 """Settings of a request whose option is shorter than their name."""
 
-_SIZE = {"height", "width"}
-"""Settings of a request that `--size` gives."""
-
 _KINDS: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool}
 
 
@@ -51,11 +48,16 @@ class ClipOptions:
 
 
 def list_options() -> dict[str, Setting]:
-    """The options of a clip by the name of their field; a new field of `VideoRequest` is an option by itself."""
+    """The options of a clip by the name of their field; a new field of `VideoRequest` is an option by itself.
+
+    `size` stands for height and width.
+    """
     summaries = read_summaries(VideoRequest)
     found: dict[str, Setting] = {}
     for item in fields(VideoRequest):
-        if item.name in _SIZE or item.name == "on_progress":
+        if item.name == "height":
+            found["size"] = Setting("size", str, "Height x width of the result in pixels, such as 384x672.", None)
+        if item.name in ("height", "width", "on_progress"):
             continue
         hint: Any = Path if item.name in ROLES else _KINDS[str(item.type).removesuffix(" | None")]
         if item.name == "start_images":
@@ -63,9 +65,9 @@ def list_options() -> dict[str, Setting]:
         default = None if item.name == "strength" or item.default is MISSING else item.default
         flags = (item.metadata["option"],) if "option" in item.metadata else ()
         found[item.name] = Setting(_WORDS.get(item.name, item.name), hint, summaries[item.name], default, flags)
-    found["size"] = Setting("size", str, "Height x width of the result in pixels, such as 384x672.", None)
+    about_output = "File or folder to write (a name from prompt and seed in outputs/ unless given)."
     found["num_videos"] = Setting("num_videos", int, "Number of clips to make, with seeds that count up.", 1)
-    found["output"] = Setting("output", Path, "File or folder to write; outputs/ unless given.", None, ("-o",))
+    found["output"] = Setting("output", Path, about_output, None, ("-o",))
     return found
 
 

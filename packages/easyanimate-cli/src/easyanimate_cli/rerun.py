@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from easyanimate_core.clip import ClipPlan
+from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.errors import EasyAnimateError, WeightsError
 from easyanimate_core.manifest import Manifest, WeightsRecord, package_versions, read_manifest
 from easyanimate_core.model import open_model
@@ -17,7 +18,6 @@ from easyanimate_core.spec import LoraFile
 from easyanimate_core.video import read_image, read_video
 
 from easyanimate_cli.output import free_path
-from easyanimate_cli.progress import PhaseDisplay
 from easyanimate_cli.run import make_clips
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from easyanimate_core.errors import EasyAnimateError, RequestError
+from easyanimate_core.display import PhaseDisplay
+from easyanimate_core.errors import EasyAnimateError, PluginError, RequestError
 from easyanimate_core.memory import describe_peak
 from easyanimate_core.model import open_model
 from easyanimate_core.options import option, with_options
@@ -17,7 +18,6 @@ from easyanimate_core.registry import load_plugins
 
 from easyanimate_cli.options import list_options, make_clip, read_batch, read_options
 from easyanimate_cli.output import check_outputs, choose_output, free_path
-from easyanimate_cli.progress import PhaseDisplay
 from easyanimate_cli.table import print_table
 
 if TYPE_CHECKING:
@@ -33,24 +33,54 @@ if TYPE_CHECKING:
 DTYPES = Literal["bfloat16", "float16", "float32"]
 
 _FIRST: dict[str, tuple[Any, Any]] = {
-    "model": (Annotated[str, typer.Option("--model", "-m", help="Key of the model; `ea models` lists them.")], ...),
+    "model": (
+        Annotated[str, typer.Option("--model", "-m", metavar="KEY", help="Key of the model; `ea models` lists them.")],
+        ...,
+    ),
     "weights": (
-        Annotated[str, typer.Option(help="auto, a name from `ea weights`, a folder, or a Hugging Face repository.")],
+        Annotated[
+            str,
+            typer.Option(
+                metavar="TEXT",
+                help="Weights of the model: auto, a name from `ea weights`, a folder, or a Hugging Face repository.",
+            ),
+        ],
         "auto",
     ),
 }
 _LAST: dict[str, tuple[Any, Any]] = {
     "lora": (
-        Annotated[list[str] | None, typer.Option(metavar="PATH[:WEIGHT]", help="Apply a LoRA; repeat for more.")],
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="PATH[:WEIGHT]",
+                help="LoRA file to apply, with its weight (1 unless given). Can be given several times.",
+            ),
+        ],
         None,
     ),
-    "dtype": (Annotated[DTYPES | None, typer.Option(help="Number format; chosen for the device unless given.")], None),
+    "dtype": (
+        Annotated[DTYPES | None, typer.Option(help="Number format of the model (what suits the device unless given).")],
+        None,
+    ),
     "device": (
-        Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu; the best there is unless given.")],
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="TEXT", help="Device to run on: cuda, cuda:1, mps or cpu (the best there is unless given)."
+            ),
+        ],
         None,
     ),
     "batch": (
-        Annotated[Path | None, typer.Option(help="File of JSON lines, one clip each, with these options.")],
+        Annotated[
+            Path | None,
+            typer.Option(
+                metavar="PATH",
+                help='File with a JSON object per line: a clip, with these options by name, such as {"prompt": "...", '
+                '"seed": 7}.',
+            ),
+        ],
         None,
     ),
 }
@@ -60,6 +90,13 @@ def make_command(parts: Iterable[PartFile]) -> Callable[..., None]:
     """The command, with an option for every setting of a clip and every part file that an installed model takes."""
     clip_options = list_options()
     part_files = {part.name: part for part in parts}
+    taken = part_files.keys() & {*_FIRST, *_LAST, *(setting.name for setting in clip_options.values())}
+    if taken:
+        raise PluginError(
+            "A plugin calls a part file as an option of `ea run` is called.",
+            received=", ".join(taken),
+            fix="see `ea plugins`, and remove the plugin",
+        )
 
     def run(**options: Any) -> None:
         """Make a video or an image.
@@ -86,7 +123,8 @@ def make_command(parts: Iterable[PartFile]) -> Callable[..., None]:
             make_clips(model, plan_clips(model, asked), display)
 
     about_part = {
-        name: (Annotated[Path | None, typer.Option(help=part.summary)], None) for name, part in part_files.items()
+        name: (Annotated[Path | None, typer.Option(metavar="PATH", help=part.summary)], None)
+        for name, part in part_files.items()
     }
     parameters: list[Parameter] = [
         *(option(name, *about) for name, about in _FIRST.items()),
@@ -134,4 +172,6 @@ def make_clips(model: Model, plans: Mapping[Path, ClipPlan], display: PhaseDispl
     print_table(rows, header=("FILE", "SECONDS", "PEAK MEMORY"), error=True)
 
 
-run = make_command(part for spec in load_plugins().models().values() for part in spec.part_files)
+def make_run() -> Callable[..., None]:
+    """`ea run`, as the models that are installed make it."""
+    return make_command(part for spec in load_plugins().models().values() for part in spec.part_files)

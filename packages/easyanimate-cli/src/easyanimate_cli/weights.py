@@ -6,6 +6,7 @@ from pathlib import Path  # noqa: TC003 (Typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.download import hub_source, local_folder, pull, unpack_archive
 from easyanimate_core.errors import WeightsError, near_misses
 from easyanimate_core.integrity import verify
@@ -13,7 +14,6 @@ from easyanimate_core.machine import format_bytes
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.weights import find_weights
 
-from easyanimate_cli.progress import PhaseDisplay
 from easyanimate_cli.table import print_table
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from easyanimate_core.errors import EasyAnimateError, MediaError, PluginError, RequestError, WeightsError
 from easyanimate_core.hookspecs import hookimpl
-from easyanimate_core.preparation import CaptionerSpec, FilterSpec, FrameChoice
+from easyanimate_core.preparation import CaptionerSpec, FilterSpec, FrameChoice, StageContext, StageSpec, Work
 from easyanimate_core.request import Defaults, Progress, Task, TrainedRange, Video, VideoRequest
 from easyanimate_core.shapes import LatentShape, PixelShape, ShapeRule
 from easyanimate_core.spec import (
@@ -37,6 +37,8 @@ __all__ = [
     "RequestError",
     "SchedulerSpec",
     "ShapeRule",
+    "StageContext",
+    "StageSpec",
     "Task",
     "TrainedRange",
     "Video",
@@ -44,5 +46,6 @@ __all__ = [
     "WeightsError",
     "WeightsFolder",
     "WeightsSource",
+    "Work",
     "hookimpl",
 ]

@@ -1,8 +1,9 @@
-"""Files that are either whole or not there: written under a temporary name, renamed at the end."""
+"""Files and folders that are either whole or not there: written under a temporary name, renamed at the end."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -29,3 +30,39 @@ def atomic_path(path: Path) -> Generator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Generator[Path]:
+    """Give an empty folder beside `path` to fill; it takes the name `path` when the block ends without an error.
+
+    After an error (Ctrl-C included) the temporary folder is gone and an older `path` is as it was. What a killed
+    process left behind goes away the next time. One process at a time may write the same folder.
+
+    Raises:
+        OSError: When the folder cannot be made or cannot take its name.
+    """
+    part, old = part_folder(path), path.with_name(f".{path.name}.old")
+    if old.exists() and not path.exists():  # killed between the two renames below
+        old.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        # No system replaces a folder that is not empty, so the older one steps aside first.
+        if path.exists():
+            path.rename(old)
+        part.rename(path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def part_folder(path: Path) -> Path:
+    """The folder that `atomic_folder` gives, for further processes that fill it together with that one."""
+    return path.with_name(f".{path.name}.part")

@@ -93,29 +93,30 @@ class Batchable(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRule:
-    """The size of batches, and what is drawn at random about them. A size of s pixels means about the area of s by s.
+    """The sizes of batches, and the random choices about them. A size of s pixels means about the area of s by s.
 
     Args:
-        batch_size: Clips of a batch; processes share them.
-        video_size: Size of clips in pixels.
-        image_size: Size of images in pixels.
-        num_frames: Frames of a clip, at most.
-        chunk_frames: The VAE's chunk: frame counts are multiples of it, or 1. None takes the model's.
-        stride: Distance between the frames taken from a video.
-        video_repeat: How often each video occurs in an epoch, from another place each time.
-        buckets: Keep the aspect ratio, as near as the original's table has it; else clips are cropped to squares.
-        random_ratio: Crop each batch to a random ratio of the table.
-        random_size: Give each batch a size from `video_size` to `image_size`, in steps of 128, not above its smallest.
+        batch_size: Number of clips in a batch, which all processes share.
+        video_size: Size of clips in pixels: the side of a square of the same area.
+        image_size: Size of images in pixels: the side of a square of the same area.
+        num_frames: Number of frames of a clip, at most.
+        chunk_frames: Frames that the VAE encodes at a time; frame counts are multiples of it, or 1 (default: the
+            model's).
+        stride: Step between the frames that are taken from a video.
+        video_repeat: How often each video occurs in an epoch, cut at another frame each time.
+        buckets: Keep the aspect ratio of clips, rounded to the original's buckets, instead of cropping them to squares.
+        random_ratio: Crop each batch to a random aspect ratio of the buckets.
+        random_size: Give each batch a random size from `video_size` to `image_size`, in steps of 128, and not larger
+            than its smallest clip.
         random_frames: Shorten a tenth of the batches of clips, by whole chunks.
-        token_size: Token-length training: a clip has `num_frames * token_size**2` pixels at most, so larger ones are
-            shorter.
-        mask_rule: Draws masks for inpainting as "v4" or "v3" trains with them; None draws none.
-        empty_text_share: Share of the captions that are dropped.
-        passes: Epochs that differ; later ones repeat them, which lets a cache be of use. None: every epoch is new.
-        compat: As in the original, rows that do not fill a batch are never seen, and a `video_repeat` of 0 leaves the
-            videos out.
-        batches: For data without batches of its own: batches used in turn, each [clips, frames]; 1 frame trains on
-            images. The other sizes have no say there.
+        token_size: Train with a constant number of tokens: clips have at most `num_frames * token_size**2` pixels, so
+            larger ones are shorter.
+        mask_rule: Train inpainting with random masks, drawn as "v4" or "v3" does (default: no masks).
+        empty_text_share: Share of the captions that are dropped, so that the model learns to do without.
+        passes: Number of epochs that differ; later ones repeat them, which a cache needs (default: all epochs differ).
+        compat: As in the original, never use rows that do not fill a batch, and no videos with a `video_repeat` of 0.
+        batches: Sizes of batches in turn, each [clips, frames], for datasets without batches of their own; 1 frame
+            trains on images. The other sizes have no effect there.
     """
 
     batch_size: int = 1
@@ -137,19 +138,17 @@ class BatchRule:
     batches: tuple[tuple[int, ...], ...] = ((1, 16),)
 
     def __post_init__(self) -> None:
-        """Refuse what no batch can be made of."""
+        """Refuse values that give no batch."""
         least = {"batch_size": 1, "video_size": 16, "image_size": 16, "num_frames": 1, "stride": 1, "passes": 1}
         for name, value in least.items():
             given = getattr(self, name)
             if given is not None and given < value:
-                raise RequestError(f"data.{name} is too small.", received=given, expected=f"{value} or more")
+                raise RequestError(f"data.{name} must be at least {value}.", received=given)
         if not 0 <= self.empty_text_share <= 1:
-            raise RequestError(
-                "data.empty_text_share is a share.", received=self.empty_text_share, expected="a number from 0 to 1"
-            )
+            raise RequestError("data.empty_text_share must be a number from 0 to 1.", received=self.empty_text_share)
         if not self.batches or any(len(batch) != 2 or min(batch) < 1 for batch in self.batches):  # noqa: PLR2004
             raise RequestError(
-                "data.batches are pairs of clips and frames.",
+                "data.batches must be pairs [clips, frames].",
                 received=self.batches,
                 expected="such as [[4, 16], [8, 1]]",
             )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.clip import Clip, ClipPlan
+from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_core.hookspecs import PROJECT
 from easyanimate_core.machine import read_machine
 from easyanimate_core.manifest import InputFile, Manifest, WeightsRecord, describe_request
@@ -26,7 +27,7 @@ from easyanimate_core.planning import check_request, plan_clip
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.request import Progress
 from easyanimate_core.spec import LoadOptions, LoraFile
-from easyanimate_core.weights import find_weights
+from easyanimate_core.weights import complete_spec, find_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from easyanimate_core.weights import FoundWeights
 
 _LOG = logging.getLogger(PROJECT)
+_ARGUMENTS = ("weights", "device", "dtype", "loras", "plugins")
 
 
 def open_model(  # noqa: PLR0913 (keyword-only)
@@ -70,18 +72,22 @@ def open_model(  # noqa: PLR0913 (keyword-only)
     """
     plugins = plugins or load_plugins()
     spec = plugins.model(model)
+    for name in parts:
+        if name not in {part.name for part in spec.part_files} and (hint := near_misses(name, _ARGUMENTS)):
+            raise RequestError(
+                f"open_model has no argument {name}.", received=name, expected=", ".join(_ARGUMENTS), fix=hint
+            )
     files = {name: find_trained(Path(path), name) for name, path in parts.items() if path is not None}
     applied = tuple(lora if isinstance(lora, LoraFile) else parse_lora(str(lora)) for lora in loras)
     check_part_files(files, spec, plugins.models().values())
     check_lora_files(applied)
     found = find_weights(str(weights), spec, plugins)
     if found.note:
-        _LOG.warning(found.note)
+        _LOG.warning(found.note, extra={"is_note": True})
     options = LoadOptions(weights=found.folder, dtype=dtype, device=device, loras=applied, parts=files)
     if spec.find_files is not None:
         options = spec.find_files(options)
-    if spec.complete is not None and found.folder is not None:
-        spec = replace(spec, **spec.complete(found.folder))
+    spec = complete_spec(spec, found.folder)
     registered = spec.samplers == "registered"
     return Model(spec, found, options, samplers=tuple(plugins.schedulers()) if registered else tuple(spec.samplers))
 
@@ -101,6 +107,7 @@ class Model:
     weights: FoundWeights
     options: LoadOptions
     samplers: tuple[str, ...] = ()
+    _warnings: set[str] = field(default_factory=set[str], init=False, repr=False, compare=False)
 
     @cached_property
     def defaults(self) -> Defaults:
@@ -113,6 +120,17 @@ class Model:
         """What the weights were trained on; None where nobody says."""
         base = (self.weights.source and self.weights.source.trained) or self.spec.trained
         return self.weights.folder.trained(base) if self.weights.folder else base
+
+    def training(self, trainer: str) -> dict[str, Any]:
+        """Usual settings of a trainer ("dit", "lora", "vae") by whole names: of the model, then of the weights."""
+        usual = self.spec.training.get(trainer, {})
+        return {**usual, **(self.weights.folder.training(trainer) if self.weights.folder else {})}
+
+    def using(self, pipeline: VideoPipeline) -> Model:
+        """The same model with a pipeline that is loaded already, such as one that is being trained."""
+        model = replace(self)
+        model.__dict__["pipeline"] = pipeline
+        return model
 
     def plan(self, prompt: str, **settings: Any) -> ClipPlan:
         """Fill in the defaults, read the files, check everything that does not need the weights; log warnings.
@@ -185,10 +203,11 @@ class Model:
         )
 
     def _warn(self, request: VideoRequest) -> None:
-        """Tell what is far from what the weights were trained on; a long video is made in parts."""
-        if self.trained is not None:
-            num_frames = request.segment_frames or request.num_frames
-            for line in self.trained.warn(num_frames, request.height, request.width):
+        """Tell what is far from what the weights were trained on, each thing once; a long video is made in parts."""
+        num_frames = request.segment_frames or request.num_frames
+        for line in self.trained.warn(num_frames, request.height, request.width) if self.trained else ():
+            if line not in self._warnings:
+                self._warnings.add(line)
                 _LOG.warning(line)
 
     def _describe(self, plan: ClipPlan, seconds: dict[str, float]) -> Manifest:

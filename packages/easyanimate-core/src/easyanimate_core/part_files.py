@@ -12,9 +12,10 @@ from easyanimate_core.spec import LoraFile
 from easyanimate_core.weights_file import check_file, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from easyanimate_core.spec import ModelSpec
+    from easyanimate_core.spec import ModelSpec, PartFile
+    from easyanimate_core.weights_file import TensorInfo
 
 TRAINED_FILES = {"transformer": "transformer/diffusion_pytorch_model.safetensors", "lora": "lora.safetensors"}
 """What `ea train` writes for a part, below the folder of the weights."""
@@ -56,8 +57,12 @@ def parse_lora(text: str) -> LoraFile:
 
 
 def check_lora_files(loras: Iterable[LoraFile]) -> None:
-    """Raise `WeightsError` unless every LoRA file is whole and one; headers only, before anything large is loaded."""
+    """Raise an error unless every LoRA file is there, whole and one; headers only, before anything large is loaded."""
     for lora in loras:
+        if not lora.path.exists():
+            raise RequestError(
+                "There is no such LoRA file.", received=lora.path, expected="a file, or a folder with one"
+            )
         if lora.path.suffix != ".safetensors" or not lora.path.is_file():
             continue  # the folder of diffusers or peft, which is looked at when it is read
         names = read_header(lora.path)
@@ -92,41 +97,49 @@ def check_part_files(parts: Mapping[str, Path], spec: ModelSpec, others: Iterabl
                 expected=", ".join(known) or "no weights beside its folder",
                 fix=near_misses(name, known) or f"leave out --{option}",
             )
-        check_part_file(path)
-        if path.suffix == ".safetensors":
-            _refuse_other_part(name, path, spec, others)
+        header = check_part_file(path)
+        if header is not None:
+            _refuse_other_part(known[name], path, header, (spec, *others))
 
 
-def check_part_file(path: Path) -> None:
-    """Raise `WeightsError` unless `path` is a whole weights file, and no LoRA."""
+def check_part_file(path: Path) -> Mapping[str, TensorInfo] | None:
+    """Raise `WeightsError` unless `path` is a whole weights file, and no LoRA.
+
+    Returns:
+        Its tensors; None for a PyTorch file, which does not tell before it is loaded.
+    """
     if not path.is_file():
         raise WeightsError(
             f"There is no weights file {path}",
             received="a folder" if path.is_dir() else "nothing there",
             expected="a .safetensors or PyTorch file",
         )
-    check_file(path)
-    if path.suffix == ".safetensors" and any(".lora_" in name for name in read_header(path)):
-        raise WeightsError(f"This is a LoRA file: {path}", expected="weights of a transformer", fix=f"--lora {path}")
-
-
-def _refuse_other_part(name: str, path: Path, spec: ModelSpec, others: Iterable[ModelSpec]) -> None:
-    """Raise `WeightsError` where a file is not the part that it was given for, but one that can be told."""
+    if path.suffix != ".safetensors":
+        check_file(path)
+        return None
     header = read_header(path)
-    for model in (spec, *others):
+    if any(".lora_" in name for name in header):
+        raise WeightsError(f"This is a LoRA file: {path}", expected="weights of a transformer", fix=f"--lora {path}")
+    return header
+
+
+def _refuse_other_part(
+    asked: PartFile, path: Path, header: Mapping[str, TensorInfo], models: Sequence[ModelSpec]
+) -> None:
+    """Raise `WeightsError` where a file is not the part that it was given for, as far as that can be told."""
+    received = f"tensors such as {next(iter(header), 'none')}"
+    for model in models:
         for part in model.part_files:
-            if part.matches is None or not part.matches(header):
-                if model is spec and part.name == name and part.matches is not None:
-                    raise WeightsError(
-                        f"This is not the {part.name.replace('_', ' ')} of {spec.key}: {path}",
-                        received="a file with other tensors",
-                        fix=f"for a transformer, use --transformer {path}",
-                    )
-                continue
-            if part.name != name:
+            if part.name != asked.name and part.matches is not None and part.matches(header):
                 raise WeightsError(
                     f"This is the {part.name.replace('_', ' ')} of {model.key}: {path}",
-                    received=f"tensors such as {next(iter(header), 'none')}",
-                    expected=f"a file for --{name.replace('_', '-')}",
+                    received=received,
+                    expected=f"a file for --{asked.name.replace('_', '-')}",
                     fix=f"ea run --model {model.key} --{part.name.replace('_', '-')} {path}",
                 )
+    if asked.matches is not None and not asked.matches(header):
+        raise WeightsError(
+            f"This is not the {asked.name.replace('_', ' ')} of {models[0].key}: {path}",
+            received=received,
+            fix=f"for a transformer, use --transformer {path}",
+        )

@@ -49,12 +49,13 @@ def plan_clip(
                 f"There is no setting {name}.", received=name, expected=", ".join(known), fix=near_misses(name, known)
             )
     given = {name: value for name, value in settings.items() if value is not None}
-    if not given["prompt"].strip():
-        raise RequestError("The prompt is empty.", received=repr(given["prompt"]), fix='add --prompt "what to show"')
+    prompt = given.get("prompt", "")
+    if not prompt.strip():
+        raise RequestError("The prompt is empty.", received=repr(prompt), fix='add --prompt "what to show"')
     sources = _Sources.read(given, defaults.num_frames)
     values = {**asdict(defaults), **given, **sources.values}
     if sources.video is not None:
-        values |= _fit_to_video(sources.video, given, spec, str(settings["video"]))
+        values |= _fit_to_video(sources.video, given, spec)
         values["strength"] = given.get("strength", 1.0 if sources.has_mask else REDRAW_STRENGTH)
     request = VideoRequest(**values)
     check_request(request, spec, samplers=samplers)
@@ -123,7 +124,7 @@ class _Sources:
 
     @classmethod
     def read(cls, given: Mapping[str, Any], default_frames: int) -> _Sources:
-        """Read what is given as a path; of a video only as many frames as are asked for."""
+        """Read what is given as a path; of a video, only as many frames as are asked for are taken."""
         num_frames = given.get("num_frames", default_frames)
         readers: dict[str, Callable[[Path], Any]] = {
             "start_images": read_image,
@@ -139,10 +140,15 @@ class _Sources:
             sources = cast("list[Any]", given[name] if _is_several(given[name]) else [given[name]])
             found: list[Any] = []
             for source in sources:
-                path = Path(source) if isinstance(source, str | Path) else None
-                found.append(source if path is None else readers[name](path))
-                pixels = found[-1].frames if isinstance(found[-1], Video) else found[-1]
-                inputs.append(InputFile.describe(role, pixels) if path is None else InputFile.read(role, path))
+                if _is_path(source):
+                    found.append(readers[name](Path(source)))
+                    inputs.append(InputFile.read(role, Path(source)))
+                elif isinstance(source, Video):
+                    found.append(replace(source, frames=source.frames[:num_frames]))
+                    inputs.append(InputFile.describe(role, source.frames))
+                else:
+                    found.append(source)
+                    inputs.append(InputFile.describe(role, source))
             values[name] = tuple(found) if name == "start_images" else found[0]
         return cls(values, tuple(inputs))
 
@@ -157,16 +163,21 @@ class _Sources:
         return "mask" in self.values
 
 
+def _is_path(source: Any) -> bool:
+    return isinstance(source, str | Path)
+
+
 def _is_several(sources: Any) -> bool:
     return isinstance(sources, list | tuple)
 
 
-def _fit_to_video(video: Video, given: Mapping[str, Any], spec: ModelSpec, name: str) -> dict[str, Any]:
+def _fit_to_video(video: Video, given: Mapping[str, Any], spec: ModelSpec) -> dict[str, Any]:
     """Frames and frame rate of a clip from a video: those of the video where nothing else was asked for."""
     available = len(video.frames)
     longest = spec.shapes.near_frames(available)[0] if spec.shapes else available
     num_frames = given.get("num_frames", longest)
     if num_frames > available:
+        name = given["video"] if _is_path(given["video"]) else "a video"
         raise MediaError(
             "The video is shorter than the clip.",
             received=f"{name}: {available} frames for {num_frames}",

@@ -14,7 +14,7 @@ import pluggy
 from easyanimate_core import hookspecs
 from easyanimate_core.errors import PluginError, near_misses
 from easyanimate_core.hookspecs import PROJECT
-from easyanimate_core.preparation import CaptionerSpec, FilterSpec
+from easyanimate_core.preparation import CaptionerSpec, FilterSpec, StageSpec
 from easyanimate_core.spec import CommandSpec, DatasetSpec, ModelSpec, SchedulerSpec, WeightsSource
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ FIRST_PARTY: Mapping[str, str] = {
 }
 """Where the commands of this project come from, so that a missing one can be named."""
 
-Spec = ModelSpec | WeightsSource | SchedulerSpec | DatasetSpec | CommandSpec | FilterSpec | CaptionerSpec
-SpecT = TypeVar("SpecT", ModelSpec, WeightsSource, SchedulerSpec, DatasetSpec, CommandSpec, FilterSpec, CaptionerSpec)
+Spec = ModelSpec | WeightsSource | SchedulerSpec | DatasetSpec | CommandSpec | FilterSpec | StageSpec | CaptionerSpec
+SpecT = TypeVar("SpecT", bound=Spec)
 
 _HOOKS: Mapping[str, tuple[str, type[Spec], Callable[[Any], str]]] = {
     "ea_models": ("model", ModelSpec, lambda spec: spec.key),
@@ -44,6 +44,7 @@ _HOOKS: Mapping[str, tuple[str, type[Spec], Callable[[Any], str]]] = {
     "ea_datasets": ("dataset", DatasetSpec, lambda spec: spec.key),
     "ea_commands": ("command", CommandSpec, lambda spec: f"{spec.group} {spec.name}"),
     "ea_filters": ("filter", FilterSpec, lambda spec: spec.key),
+    "ea_stages": ("stage", StageSpec, lambda spec: spec.key),
     "ea_captioners": ("captioner", CaptionerSpec, lambda spec: spec.key),
 }
 
@@ -169,6 +170,10 @@ class Plugins:
     def filter(self, key: str) -> FilterSpec:
         """The filter with exactly this key; `PluginError` when there is none, or more than one."""
         return self._get("filter", key, self.filters())
+
+    def stages(self) -> dict[str, StageSpec]:
+        """All stages of data preparation by key, beside those that filters give."""
+        return self._by_key("stage", StageSpec)
 
     def captioners(self) -> dict[str, CaptionerSpec]:
         """All models that write captions, by key."""

@@ -108,6 +108,17 @@ class Video:
             raise RequestError("Frames per second must be positive.", received=self.fps, expected="a number above 0")
 
 
+def _check_pixels(what: str, pixels: Any, shape: tuple[int | None, ...], expected: str) -> None:
+    """Raise `RequestError` unless something is an array of whole pixels of this shape, in which None is any size."""
+    found: tuple[int, ...] = tuple(pixels.shape) if hasattr(pixels, "shape") else ()
+    fits = len(found) == len(shape) and all(
+        size and wanted in (None, size) for size, wanted in zip(found, shape, strict=True)
+    )
+    if not fits or str(pixels.dtype) != "uint8":
+        received = f"{pixels.dtype} {list(found)}" if found else type(pixels).__name__
+        raise RequestError(f"{what} is an array of pixels.", received=received, expected=expected)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class VideoRequest:
     """Everything a pipeline needs to know to make one clip.
@@ -115,23 +126,27 @@ class VideoRequest:
     Args:
         prompt: What the video shows.
         negative_prompt: What the video must not show. It only acts with guidance.
-        num_frames: Number of frames; 1 makes an image.
+        num_frames: Number of frames, where 1 makes an image.
         height: Height of the result in pixels.
         width: Width of the result in pixels.
         fps: Frames per second of the result.
         num_inference_steps: Number of denoising steps.
-        guidance_scale: How closely to follow the prompt (classifier-free guidance); 1 turns guidance off.
-        guidance_rescale: How far to bring the contrast of the guided prediction back to that without guidance, from 0
-            (not at all) to 1. High guidance over-exposes; about 0.7 mends that (arXiv 2305.08891).
-        sampler: Name of the sampler; `ea models show KEY` lists them.
-        seed: Seed of all randomness; the same seed makes the same video.
-        start_images: Image that the video begins with; several are its first frames, each uint8 [H, W, 3] of any size.
-        end_image: Image that the video ends with; needs a start image. It is uint8 [H, W, 3].
-        video: Video to start from.
-        mask: Where to generate in the source video: black keeps it. It is uint8 [T or 1, H, W].
-        strength: How much of the source video to replace, above 0 up to 1 (0.7 for a video without a mask).
-        segment_frames: Long video: number of frames to make at a time.
-        overlap_frames: Long video: number of frames that neighbouring segments share.
+        guidance_scale: How closely to follow the prompt (the scale of classifier-free guidance, where 1 turns it off).
+        guidance_rescale: How much of the over-exposure that high guidance brings to undo, from 0 (nothing) to 1. It
+            brings the contrast of the guided prediction back to that without guidance; about 0.7 is usual
+            (arXiv 2305.08891).
+        sampler: Name of the sampler, one of those that `ea models show KEY` lists.
+        seed: Seed of all randomness, so that the same seed makes the same video.
+        start_images: Image that the video begins with, or the images of its first frames. Each is uint8 [H, W, 3] of
+            any size.
+        end_image: Image that the video ends with, beside the one that it begins with. It is uint8 [H, W, 3] of any
+            size.
+        video: Video to change: the whole of it, or where the mask is white.
+        mask: Image or video that is white where the source video is replaced and black where it is kept. It is uint8
+            [T or 1, H, W].
+        strength: How much of the source video to replace, above 0 up to 1 (0.7 unless given, with a mask 1).
+        segment_frames: Number of frames to make at a time of a long video.
+        overlap_frames: Number of frames that neighbouring segments of a long video share.
         on_progress: Called after every step; an exception it raises stops the run.
     """
 
@@ -174,7 +189,11 @@ class VideoRequest:
         self._check_segments()
 
     def _check_sources(self) -> None:
-        """Images, video, mask and strength have to fit one another."""
+        """Images, video, mask and strength have to be what they are called, and fit one another."""
+        for picture in (*self.start_images, *(() if self.end_image is None else (self.end_image,))):
+            _check_pixels("An image", picture, (None, None, 3), "uint8 [height, width, 3]")
+        if self.mask is not None:
+            _check_pixels("A mask", self.mask, (None, None, None), "uint8 [frames, height, width]")
         if self.end_image is not None and not self.start_images:
             raise RequestError(
                 "An end image needs a start image.",

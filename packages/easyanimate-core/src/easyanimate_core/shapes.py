@@ -92,7 +92,7 @@ class ShapeRule:
         if self.first_frames:
             return f"{image}{self.first_frames} + a multiple of {self.chunk_frames}, up to {self.max_frames}"
         if self.chunk_frames == 1:
-            return f"{image or 'more than 1, '}any number up to {self.max_frames}"
+            return f"any number up to {self.max_frames}"
         return f"{image}multiples of {self.chunk_frames} up to {self.max_frames}"
 
     def latent_shape(self, shape: PixelShape) -> LatentShape:

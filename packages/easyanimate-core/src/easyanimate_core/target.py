@@ -1,9 +1,10 @@
-"""Names of functions that are imported when they are first called: "easyanimate_v4.build:load"."""
+"""Names of functions that are imported when they are first called: "my_package.build:load"."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from easyanimate_core.errors import PluginError
@@ -18,7 +19,7 @@ class Target:
     """A function by its place; calling it imports its module, so that naming it costs nothing.
 
     Args:
-        place: "module:name".
+        place: "module:name", or "module:Class.method".
 
     Raises:
         PluginError: The place has another form.
@@ -26,7 +27,7 @@ class Target:
 
     def __init__(self, place: str) -> None:
         module, colon, name = place.partition(":")
-        if not (colon and name.isidentifier() and all(part.isidentifier() for part in module.split("."))):
+        if not (colon and all(part.isidentifier() for part in (*module.split("."), *name.split(".")))):
             raise PluginError("This names no function.", received=repr(place), expected="such as my_package.build:load")
         self._module, self._name = module, name
 
@@ -38,7 +39,7 @@ class Target:
         """
         module = importlib.import_module(self._module)
         try:
-            return getattr(module, self._name)
+            return attrgetter(self._name)(module)
         except AttributeError as error:
             raise PluginError(
                 f"The module {self._module} has no {self._name}.", expected="the name of a function in it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,13 @@ def check_weights(folder: WeightsFolder, spec: ModelSpec, others: Iterable[Model
                 fix=f"ea run --model {best} --weights {folder}, or give weights of {spec.key}",
             )
     (spec.check_weights or check_folder)(folder)
+
+
+def complete_spec(spec: ModelSpec, folder: WeightsFolder | None) -> ModelSpec:
+    """The model with what its weights say of it: tasks, shapes, defaults, samplers."""
+    if spec.complete is None or folder is None:
+        return spec
+    return replace(spec, **spec.complete(folder))
 
 
 @dataclass(frozen=True)

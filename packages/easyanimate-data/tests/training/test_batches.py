@@ -1,6 +1,6 @@
 import json
 import os
-import time
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -162,7 +162,7 @@ def test_masks(folder):
 
 def test_videos_are_repeated_from_other_places(folder):
     batches = open_batches(folder, video_repeat=3)
-    places = batches.items.places
+    places = batches.items.entries
     assert places.tolist() == [3, 4] + [0, 1, 2] * 3
     same = np.flatnonzero(places == 0)
     assert len({int(read_numbers(load(batches, choose(index))["frames"])[0, 0]) for index in same}) > 1
@@ -298,16 +298,18 @@ def test_a_video_that_is_too_short_is_named(tmp_path):
 
 
 def test_a_slow_sample_is_replaced(folder, monkeypatch):
-    batches = TrainingSet(folder / "data.json", seconds=0.7).batched(BatchRule(**SIZES), seed=0)
+    batches = TrainingSet(folder / "data.json", seconds=3).batched(BatchRule(**SIZES), seed=0)
+    done = threading.Event()
 
     def wait(path, *rest, read=module.read_covering, **more):
         if path.name == "0.mp4":
-            time.sleep(1.5)
+            done.wait(60)
         return read(path, *rest, **more)
 
     monkeypatch.setattr(module, "read_covering", wait)
     batch = load(batches, choose(2))
-    assert "over 0.7 seconds" in batch["bad"][0]
+    done.set()
+    assert "over 3 seconds" in batch["bad"][0]
     assert batch["text"][0] in {"video 1", "video 2"}
 
 

@@ -1,7 +1,7 @@
 import json
 import logging
 import pickle
-import time
+import threading
 
 import numpy as np
 import pytest
@@ -118,14 +118,17 @@ def test_a_file_is_opened_once_whoever_has_the_set(clips, tmp_path, monkeypatch)
 
 def test_a_file_that_hangs_is_given_up(clips, tmp_path, monkeypatch):
     _, rows = clips
+    done = threading.Event()
 
     def look(entry):
-        time.sleep("0.mp4" in entry.file)
+        if "0.mp4" in entry.file:
+            done.wait(60)
         return 64, 64
 
     monkeypatch.setattr(inspection, "find_size", look)
-    (line,) = TrainingSet(write(tmp_path, rows[:2]), seconds=0.2).skipped
-    assert "over 0.2 seconds" in line
+    (line,) = TrainingSet(write(tmp_path, rows[:2]), seconds=2).skipped
+    done.set()
+    assert "over 2 seconds" in line
 
 
 @pytest.mark.parametrize("wrong", [{"reader": "opencv"}, {"seconds": 0}])

@@ -1,1 +1,1 @@
-"""The training loop that the trainers share; a trainer says what is learnt, this package does the rest."""
+"""The training loop that all trainers share: batches to gradients to weights, with checkpoints and exact resume."""

@@ -1,6 +1,6 @@
-"""What a checkpoint holds beside the weights for `ea run`: everything that a resumed run goes on from.
+"""The state of a run in a checkpoint, beside the weights for `ea run`: everything that a resumed run needs.
 
-Files are safetensors and JSON. Engines that split weights over processes (FSDP, DeepSpeed) write in their own format.
+Files are safetensors and JSON. Engines that shard weights over processes (FSDP, DeepSpeed) write in their own format.
 """
 
 from __future__ import annotations
@@ -25,98 +25,101 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor, nn
 
-    from easyanimate_train.task import Learner
+    from easyanimate_train.task import TrainableModel
 
 STATE = "state"
-"""Folder below a checkpoint."""
+"""Folder of the state in a checkpoint."""
 
 
 class Checkpoint:
     """Saves and loads the state of a run.
 
     Args:
-        accelerator: Its scaler, and who writes.
-        learners: Their modules as accelerate prepared them.
-        optimizers: By learner.
-        average: The averaged weights, if any.
+        accelerator: Knows the processes, and has the gradient scaler.
+        models: The trainable models by name, as accelerate prepared them.
+        optimizers: The optimiser of each, by the same names.
+        ema: Exponential moving average of the first model's weights; None where there is none.
     """
 
     def __init__(
-        self, accelerator: Accelerator, learners: Mapping[str, Learner], optimizers: Mapping[str, Any], average: Any
+        self, accelerator: Accelerator, models: Mapping[str, TrainableModel], optimizers: Mapping[str, Any], ema: Any
     ) -> None:
-        self._accelerator, self._learners = accelerator, learners
-        self._optimizers, self._average = optimizers, average
+        self._accelerator, self._models = accelerator, models
+        self._optimizers, self._ema = optimizers, ema
 
-    def save(self, folder: Path, place: dict[str, Any]) -> None:
+    def save(self, folder: Path, position: dict[str, Any]) -> None:
         """Write the state; every process calls it.
 
         Args:
-            folder: An empty one.
-            place: Step, and where the data is; plain numbers.
+            folder: The checkpoint.
+            position: Steps taken and the position in the data, as JSON values.
         """
         accelerator, state = self._accelerator, folder / STATE
         state.mkdir(exist_ok=True)
         if is_sharded(accelerator):
             accelerator.save_state(str(state / "engine"))
         elif accelerator.is_main_process:
-            for name, learner in self._learners.items():
-                save_file(_collect(accelerator.unwrap_model(learner.module)), state / f"{name}.safetensors")
+            for name, model in self._models.items():
+                save_file(_collect(accelerator.unwrap_model(model.module)), state / f"{name}.safetensors")
                 _save_nested(self._optimizers[name].state_dict(), state / f"{name}-optimizer")
-        if self._average is not None:
+        if self._ema is not None:
             rank = f"-{accelerator.process_index}" if is_sharded(accelerator) else ""
             if rank or accelerator.is_main_process:
-                _save_nested(self._average.state_dict(), state / f"average{rank}")
+                _save_nested(self._ema.state_dict(), state / f"average{rank}")
         _save_nested(_read_random(), state / f"random-{accelerator.process_index}")
         if accelerator.is_main_process:
             scaler = None if accelerator.scaler is None else accelerator.scaler.state_dict()
-            (state / "run.json").write_text(json.dumps({**place, "scaler": scaler}, indent=1), encoding="utf-8")
+            (state / "run.json").write_text(json.dumps({**position, "scaler": scaler}, indent=1), encoding="utf-8")
 
     def load(self, folder: Path) -> dict[str, Any]:
-        """Go on from a checkpoint; every process calls it. Gives back the place.
+        """Restore the state of a checkpoint; every process calls it.
+
+        Returns:
+            The position that `save` was given.
 
         Raises:
-            WeightsError: It is not whole, or of a run with other modules.
+            WeightsError: The checkpoint is damaged, or belongs to a run with other trainable models.
         """
         accelerator, state = self._accelerator, folder / STATE
         try:
             return self._load(accelerator, state)
         except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
             raise WeightsError(
-                "The checkpoint cannot be resumed.",
+                "The checkpoint is damaged, or belongs to another run.",
                 received=f"{folder}: {error}",
-                fix="delete its folder to go on from the one before, or start anew with another --out",
+                fix="delete its folder to resume from the checkpoint before it, or start a new run with another --out",
             ) from error
 
     def _load(self, accelerator: Accelerator, state: Path) -> dict[str, Any]:
-        place = json.loads((state / "run.json").read_text(encoding="utf-8"))
+        position = json.loads((state / "run.json").read_text(encoding="utf-8"))
         if is_sharded(accelerator):
             accelerator.load_state(str(state / "engine"))
         else:
-            for name, learner in self._learners.items():
-                _restore(accelerator.unwrap_model(learner.module), load_file(state / f"{name}.safetensors"))
+            for name, model in self._models.items():
+                _restore(accelerator.unwrap_model(model.module), load_file(state / f"{name}.safetensors"))
                 self._optimizers[name].load_state_dict(_load_nested(state / f"{name}-optimizer"))
-        if self._average is not None:
-            self._load_average(accelerator, state)
-        drawn = state / f"random-{accelerator.process_index}"
-        if drawn.with_suffix(".json").exists():  # with more processes than before, the new ones have none
-            _write_random(_load_nested(drawn))
-        if accelerator.scaler is not None and place["scaler"]:
-            accelerator.scaler.load_state_dict(place["scaler"])
-        return place
+        if self._ema is not None:
+            self._load_ema(accelerator, state)
+        generators = state / f"random-{accelerator.process_index}"
+        if generators.with_suffix(".json").exists():  # there is none for processes that the run did not have before
+            _write_random(_load_nested(generators))
+        if accelerator.scaler is not None and position["scaler"]:
+            accelerator.scaler.load_state_dict(position["scaler"])
+        return position
 
-    def _load_average(self, accelerator: Accelerator, state: Path) -> None:
+    def _load_ema(self, accelerator: Accelerator, state: Path) -> None:
         if not is_sharded(accelerator):
-            self._average.load_state_dict(_load_nested(state / "average"))
-            self._average.to(accelerator.device)
+            self._ema.load_state_dict(_load_nested(state / "average"))
+            self._ema.to(accelerator.device)
             return
         kept = _load_nested(state / f"average-{accelerator.process_index}")
-        for own, piece in zip(self._average.shadow_params, kept["shadow_params"], strict=True):
+        for own, piece in zip(self._ema.shadow_params, kept["shadow_params"], strict=True):
             own.to_local().copy_(piece)
-        self._average.optimization_step = kept["optimization_step"]
+        self._ema.optimization_step = kept["optimization_step"]
 
 
 def _collect(module: nn.Module) -> dict[str, Tensor]:
-    """What training changes: trained parameters and buffers; frozen ones are where the run began."""
+    """Trainable parameters and all buffers; frozen parameters come from the weights that the run began with."""
     trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
     frozen = {name for name, _ in module.named_parameters()} - trained
     return {
@@ -128,12 +131,12 @@ def _restore(module: nn.Module, tensors: dict[str, Tensor]) -> None:
     wanted = _collect(module).keys()
     if wanted != tensors.keys():
         different = sorted(wanted ^ tensors.keys())
-        raise ValueError(f"{len(different)} tensors are missing or too many, such as {different[0]}")
+        raise ValueError(f"{len(different)} tensors are missing or unknown, such as {different[0]}")
     module.load_state_dict(tensors, strict=False)
 
 
-# A nested state of tensors and plain values, as optimisers have it: tensors go into a safetensors file under their
-# path, and in the JSON beside it "tensor:PATH" stands in their place.
+# Optimiser states nest tensors and plain values: tensors go into a safetensors file under their path, and
+# "tensor:PATH" stands for them in the JSON file beside it.
 
 
 def _save_nested(value: Any, stem: Path) -> None:
@@ -145,11 +148,11 @@ def _save_nested(value: Any, stem: Path) -> None:
 
 def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, torch.Tensor):
-        value = value.to_local() if isinstance(value, DTensor) else value  # of weights in pieces, this process' one
+        value = value.to_local() if isinstance(value, DTensor) else value  # the shard of this process
         tensors[path] = value.detach().cpu().contiguous().clone()
         return f"tensor:{path}"
     if isinstance(value, dict):
-        # JSON has no numbers as keys.
+        # JSON takes no numbers as keys.
         return {"keys": [[key, _split(item, f"{path}/{key}", tensors)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
         return [_split(item, f"{path}/{index}", tensors) for index, item in enumerate(value)]
@@ -157,7 +160,7 @@ def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _load_nested(stem: Path) -> Any:
-    # Copies, because what is loaded lies in the file, which goes away, and may begin anywhere (see `align`).
+    # Copies, because loaded tensors are views of the file, and may lie at any address (see `align`).
     tensors = {name: value.clone() for name, value in load_file(stem.with_name(stem.name + ".safetensors")).items()}
     return _merge(json.loads(stem.with_name(stem.name + ".json").read_text(encoding="utf-8")), tensors)
 
@@ -173,7 +176,7 @@ def _merge(plain: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def _read_random() -> dict[str, Any]:
-    """The state of everything that draws numbers in this process."""
+    """The states of all random number generators of this process."""
     name, keys, *rest = np.random.get_state()  # noqa: NPY002 (the global generator is what is kept)
     return {
         "torch": torch.get_rng_state(),

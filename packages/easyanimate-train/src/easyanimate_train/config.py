@@ -1,4 +1,4 @@
-"""Settings that every trainer has: data, optimiser, length of the run, what is written on the way."""
+"""Settings that all trainers share: data, optimiser, length of the run, checkpoints and logs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(BatchRule):
-    """Where clips come from, and what batches are made of them; see `BatchRule` for the sizes.
+    """Training data, and how it is batched; see `BatchRule` for the sizes.
 
     Args:
-        kind: Key of a dataset plugin ("shapes", "json").
-        path: File or folder, for kinds that read one.
-        options: Passed to the dataset.
-        strict: Stop when a row of the dataset cannot be used; else it is named, left out and counted.
-        workers: Processes that read ahead; 0 reads between the steps.
+        kind: Kind of dataset: "json" reads a dataset file, "shapes" generates clips, plugins offer more.
+        path: Dataset file, or its folder.
+        options: Further options of the dataset, as its kind takes them.
+        strict: Stop when a row of the dataset cannot be used, instead of reporting and skipping it.
+        workers: Worker processes that load batches ahead; 0 loads them in the training process.
     """
 
     kind: str = "json"
@@ -35,26 +35,29 @@ class DataConfig(BatchRule):
     workers: int = 0
 
     def open(self, *, seed: int, chunk_frames: int = 1) -> BatchedDataset:
-        """The dataset, in batches.
+        """Open the dataset, in batches.
 
         Args:
-            seed: Of the order, and of what is drawn at random about a batch.
-            chunk_frames: Frames that the VAE codes at a time, where the settings do not say.
+            seed: Seed of the order, and of all other random choices about a batch.
+            chunk_frames: Frames that the VAE encodes at a time, used where the settings have none.
+
+        Raises:
+            RequestError: There is no data, or the dataset does not take the options.
         """
         options = dict(self.options)
         if self.path is not None:
             options["path"] = self.path
         if self.kind == "json":
             if self.path is None:
-                raise RequestError("There is no training data.", expected="--data PATH, a dataset or its folder")
+                raise RequestError("No training data is given.", expected="--data PATH, a dataset file or its folder")
             options["strict"] = self.strict
         try:
             dataset = load_plugins().dataset(self.kind).load(**options)
         except TypeError as error:
             raise RequestError(
-                f"The data of kind {self.kind} does not take these options.",
+                f"Datasets of kind {self.kind} do not take these options.",
                 received=f"{', '.join(map(str, options))} ({error})",
-                fix="see data.options",
+                fix="correct data.options",
             ) from error
         if isinstance(dataset, Batchable):
             return dataset.batched(self.rule(chunk_frames), seed=seed)
@@ -63,7 +66,7 @@ class DataConfig(BatchRule):
         return CycledBatches(dataset, self, seed=seed)
 
     def rule(self, chunk_frames: int) -> BatchRule:
-        """The sizes alone, with the model's chunk where the settings have none."""
+        """The batch rule alone, with the VAE's chunk where the settings have none."""
         values = {name: getattr(self, name) for name in BatchRule.__dataclass_fields__}
         if self.chunk_frames is None:
             values["chunk_frames"] = chunk_frames
@@ -72,24 +75,24 @@ class DataConfig(BatchRule):
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """How weights are changed.
+    """Optimiser, learning rate schedule and gradient clipping.
 
     Args:
-        kind: "adamw"; "adamw8bit", whose state takes a quarter of the memory (bitsandbytes); "came" (Luo et al., arXiv
-            2307.02047), whose state is smaller still.
-        learning_rate: The highest.
-        schedule: After the warm-up: "constant"; "linear" or "cosine" fall to 0; "flat" stays for `flat_share` of the
-            run and then falls to 2 % in a line.
-        warmup_steps: Steps in which the learning rate rises in a line.
-        flat_share: Of "flat".
-        betas: Decay of the averages: two for AdamW, three for CAME.
-        epsilon: Of AdamW.
-        weight_decay: Decoupled.
-        max_grad_norm: Gradients are clipped to this norm.
-        first_norm_ratio: The norm that gradients are clipped to falls in a line from this many times `max_grad_norm`
-            in the first `abnormal_after` steps.
-        abnormal_after: Past this step, a norm over 5 times the limit is abnormal and clipped further, up to 10 times.
-            0 turns that and `first_norm_ratio` off.
+        kind: Optimiser: AdamW, AdamW with an 8-bit state of a quarter of the memory (package bitsandbytes), or CAME
+            with a still smaller state (package came_pytorch). CAME: Luo et al., arXiv 2307.02047.
+        learning_rate: Highest learning rate of the run.
+        schedule: Learning rate after the warm-up: "constant" stays, "linear" and "cosine" fall to 0, "flat" stays for
+            `flat_share` of the run and then falls linearly to 2 %.
+        warmup_steps: Steps in which the learning rate rises linearly from 0.
+        flat_share: Share of the run in which the schedule "flat" stays at the highest learning rate.
+        betas: Decay rates of the optimiser's moving averages: two for AdamW, three for CAME.
+        epsilon: Term that AdamW adds to the denominator for numerical stability.
+        weight_decay: Decoupled weight decay.
+        max_grad_norm: Norm that gradients are clipped to.
+        first_norm_ratio: Clip to this many times `max_grad_norm` at first, falling linearly to it within
+            `abnormal_after` steps.
+        abnormal_after: Step after which gradient norms above 5 times the limit are clipped further, by up to a factor
+            of 10. 0 turns that and `first_norm_ratio` off.
     """
 
     kind: Literal["adamw", "adamw8bit", "came"] = "adamw"
@@ -105,10 +108,10 @@ class OptimizerConfig:
     abnormal_after: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what no optimiser takes."""
+        """Refuse values that no optimiser takes."""
         if self.learning_rate < 0 or self.max_grad_norm <= 0 or self.warmup_steps < 0:
             raise RequestError(
-                "The optimiser's settings are out of range.",
+                "A setting of the optimiser is out of range.",
                 received=f"learning_rate {self.learning_rate}, max_grad_norm {self.max_grad_norm}, "
                 f"warmup_steps {self.warmup_steps}",
                 expected="learning_rate 0 or more, max_grad_norm above 0, warmup_steps 0 or more",
@@ -116,30 +119,32 @@ class OptimizerConfig:
         count = 3 if self.kind == "came" else 2
         if len(self.betas) != count or not all(0 <= beta < 1 for beta in self.betas):
             raise RequestError(
-                f"optimizer.betas of {self.kind} are {count} numbers.", received=self.betas, expected="each from 0 to 1"
+                f"optimizer.betas must be {count} numbers for {self.kind}.",
+                received=self.betas,
+                expected="each at least 0 and below 1",
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What every run is determined by.
+    """Settings of a training run.
 
     Args:
-        out: Output folder.
-        data: The training clips.
-        optimizer: How weights are changed.
-        ema_decay: Decay of the averaged weights, which are the ones that are kept; 0 keeps the last.
+        out: Output folder of the run.
+        data: Training data, and how it is batched.
+        optimizer: Optimiser, learning rate schedule and gradient clipping.
+        ema_decay: Decay of the exponential moving average of the weights, which is then what is saved (0: no average).
         max_steps: Length of the run in optimiser steps.
-        accumulate: Batches of one step.
-        checkpoint_every: Steps between checkpoints.
-        keep_checkpoints: The newest that stay.
-        log_every: Steps between lines of the loss log.
-        validate_every: Steps between validations; 0 validates never.
-        mixed_precision: "no", "bf16" or "fp16".
-        gradient_checkpointing: Compute activations again in the backward pass: less memory, a third more time.
-        low_vram: What is not trained is on the GPU only while it works.
-        tracker: Where losses are drawn, beside the log file: "tensorboard", "trackio" or "wandb"; "none".
-        seed: Of data order, noise, timesteps and fresh weights.
+        accumulate: Batches whose gradients are accumulated for one optimiser step.
+        checkpoint_every: Optimiser steps between checkpoints.
+        keep_checkpoints: Number of checkpoints to keep, the newest ones.
+        log_every: Optimiser steps between lines of the loss log.
+        validate_every: Optimiser steps between validations (0: no validation).
+        mixed_precision: Number format of the computation under autocast; trainable parameters stay in float32.
+        gradient_checkpointing: Recompute activations in the backward pass: less memory, about a third more time.
+        low_vram: Keep frozen models on the CPU, and move each to the GPU only while it is used.
+        tracker: Experiment tracker that the log is drawn in.
+        seed: Seed of data order, noise, timesteps and fresh weights.
     """
 
     out: Path
@@ -159,15 +164,14 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what no run can have."""
+        """Refuse values that no run can have."""
         for name in ("max_steps", "accumulate", "checkpoint_every", "keep_checkpoints", "log_every"):
             if getattr(self, name) < 1:
-                raise RequestError(f"{name} is too small.", received=getattr(self, name), expected="1 or more")
+                raise RequestError(f"{name} must be at least 1.", received=getattr(self, name))
         if not 0 <= self.ema_decay < 1:
-            raise RequestError("ema_decay is a share.", received=self.ema_decay, expected="0 up to below 1")
+            raise RequestError("ema_decay must be at least 0 and below 1.", received=self.ema_decay)
         if self.seed < 0 or self.validate_every < 0:
             raise RequestError(
-                "A setting is negative.",
+                "seed and validate_every must not be negative.",
                 received=f"seed {self.seed}, validate_every {self.validate_every}",
-                expected=">= 0",
             )

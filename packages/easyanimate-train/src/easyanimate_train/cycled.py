@@ -1,6 +1,6 @@
-"""Batches of data that gives single items: shapes clips, and datasets of plugins.
+"""Batches of a dataset that has single items only: generated shapes clips, and datasets of plugins.
 
-Axes: B rows, T frames, H height, W width, 3 red, green, blue; pixels are uint8.
+Axes: B rows, T frames, H height, W width; pixels are uint8 [B, T, H, W, 3].
 """
 
 from __future__ import annotations
@@ -19,30 +19,37 @@ if TYPE_CHECKING:
 
 
 class _Draw(NamedTuple):
-    """What a batch is made of, each of as many entries as it has rows."""
+    """The random choices of a batch; every list has an entry per row.
+
+    Args:
+        num_frames: Frames of each clip.
+        indices: Items of the dataset.
+        offsets: Where the clip begins, as a share of the frames to spare; None where the item decides.
+        empty: Whether the caption is dropped.
+    """
 
     num_frames: int
     indices: list[int]
-    places: list[float] | None
+    offsets: list[float] | None
     empty: list[bool]
 
 
 class CycledBatches:
-    """`rule.batches` in turn, of items at random; batch number n is a function of the seed and n.
+    """Batches of the sizes in `rule.batches`, in turn, of random items; batch n is a function of the seed and n.
 
     Args:
         dataset: The items.
-        rule: `batches`, `empty_text_share` and `passes`: with passes an item is always cut at the same place.
-        seed: Decides everything random.
+        rule: Gives `batches`, `empty_text_share` and `passes`; with passes, an item is always cut at the same frame.
+        seed: Seed of all random choices.
     """
 
     def __init__(self, dataset: VideoDataset, rule: BatchRule, *, seed: int) -> None:
         self._dataset, self._rule, self._seed = dataset, rule, seed
-        # A dataclass tells in its repr everything that its items depend on.
+        # The repr of a dataclass shows everything that its items depend on.
         self._name = repr(dataset) if is_dataclass(dataset) else ""
 
     def plan(self, epoch: int, /) -> Sequence[int]:
-        """Numbers of the batches of an epoch, which is one turn."""
+        """Numbers of the batches of an epoch, which is one turn through `rule.batches`."""
         num = len(self._rule.batches)
         return range(epoch * num, (epoch + 1) * num)
 
@@ -52,7 +59,7 @@ class CycledBatches:
         return [
             BatchRow(
                 seed=(self._seed, index),
-                identity=f"{self._name} {index} {draw.num_frames}" if self._name and draw.places is None else "",
+                identity=f"{self._name} {index} {draw.num_frames}" if self._name and draw.offsets is None else "",
                 empty_text=empty,
             )
             for index, empty in zip(draw.indices, draw.empty, strict=True)
@@ -74,14 +81,14 @@ class CycledBatches:
             spare = len(frames) - draw.num_frames
             if spare < 0:
                 raise RequestError(
-                    "An item has too few frames for its batch.",
+                    "A clip of the dataset is shorter than its batch.",
                     received=f"item {index}: {len(frames)} frames",
                     expected=f"{draw.num_frames} frames, as data.batches says",
                 )
-            if draw.places is None:
+            if draw.offsets is None:
                 start = int(np.random.default_rng((self._seed, index)).integers(spare + 1))
             else:
-                start = int(draw.places[row] * (spare + 1))
+                start = int(draw.offsets[row] * (spare + 1))
             clips.append(frames[start : start + draw.num_frames])
             texts.append(item["text"])
         return {"frames": np.stack(clips), "text": texts, "bad": []}
@@ -91,6 +98,6 @@ class CycledBatches:
         num, num_frames = rule.batches[batch % len(rule.batches)]
         rng = np.random.default_rng((self._seed, batch))
         indices = rng.integers(len(self._dataset), size=num).tolist()
-        places = rng.random(num).tolist() if rule.passes is None else None
+        offsets = rng.random(num).tolist() if rule.passes is None else None
         empty = rng.random(num) < rule.empty_text_share
-        return _Draw(num_frames, indices, places, empty.tolist())
+        return _Draw(num_frames, indices, offsets, empty.tolist())

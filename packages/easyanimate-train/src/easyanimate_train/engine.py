@@ -1,4 +1,4 @@
-"""The engines that train: one process, DDP, FSDP2 or DeepSpeed, as accelerate was told by its launcher."""
+"""The engines that training runs on: one process, DDP, FSDP2 or DeepSpeed, as chosen by accelerate's launcher."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from easyanimate_train.config import RunConfig
-    from easyanimate_train.task import Learner
+    from easyanimate_train.task import TrainableModel
 
 
 def open_accelerator(config: RunConfig) -> Accelerator:
-    """The engine that this process was started for.
+    """Open the engine that this process was launched for.
 
     Raises:
-        RequestError: It cannot do what the settings ask.
+        RequestError: The engine does not support the settings.
     """
     AcceleratorState._reset_state()  # noqa: SLF001 (else a second run in a process could not have another precision)
     is_deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
-    # It would choose a backend of its own on a CPU.
+    # DeepSpeed would choose a backend of its own on a CPU.
     on_cpu = is_deepspeed and not torch.cuda.is_available()
     handlers: list[Any] = [InitProcessGroupKwargs(backend="gloo")] if on_cpu else []
     accelerator = Accelerator(
@@ -39,12 +39,12 @@ def open_accelerator(config: RunConfig) -> Accelerator:
     if plugin is not None:
         if config.ema_decay:
             raise RequestError(
-                "DeepSpeed cannot average weights.",
+                "DeepSpeed does not support an exponential moving average of the weights.",
                 received=f"ema_decay {config.ema_decay}",
                 fix="set ema_decay to 0, or launch with ddp or fsdp2",
             )
         settings = plugin.deepspeed_config
-        # Only counted by it: batches are not its loader's.
+        # DeepSpeed only counts with it; batches do not come from its own loader.
         settings["train_micro_batch_size_per_gpu"] = max(config.data.batch_size // accelerator.num_processes, 1)
         settings["gradient_clipping"] = config.optimizer.max_grad_norm
         settings["gradient_accumulation_steps"] = config.accumulate
@@ -52,53 +52,56 @@ def open_accelerator(config: RunConfig) -> Accelerator:
 
 
 def _refuse_other_engine(accelerator: Accelerator, config: RunConfig) -> None:
-    """Raise `RequestError` where accelerate quietly made something else of what its launcher was told."""
+    """Raise `RequestError` where accelerate silently set up another engine than its launcher was asked for."""
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != started:
         raise RequestError(
-            "The processes do not know one another.",
-            received=f"{started} processes, each of which trains alone",
-            fix="without GPUs set ACCELERATE_USE_CPU=true, and give accelerate a configuration file: --launch ddp",
+            "The processes are not connected, so each would train alone.",
+            received=f"{started} processes, of which accelerate knows {accelerator.num_processes}",
+            fix="use --launch ddp; without GPUs, accelerate needs ACCELERATE_USE_CPU=true and a configuration file",
         )
     if os.environ.get("ACCELERATE_USE_FSDP") == "true" and accelerator.distributed_type != DistributedType.FSDP:
         raise RequestError(
-            "FSDP needs a GPU for each process.",
+            "FSDP needs a GPU for every process.",
             received=f"{started} processes on {accelerator.device.type}",
-            fix="--launch ddp trains on CPUs",
+            fix="use --launch ddp to train on CPUs",
         )
     if accelerator.distributed_type == DistributedType.FSDP and config.optimizer.kind != "adamw":
         raise RequestError(
-            "This optimiser does not work on weights that FSDP has cut in pieces.",
+            "FSDP does not support this optimiser.",
             received=f"optimizer.kind {config.optimizer.kind}",
             expected="adamw",
-            fix="--launch zero2 takes the others",
+            fix="use --launch zero2 for the other optimisers",
         )
 
 
 def is_sharded(accelerator: Accelerator) -> bool:
-    """Whether no process has the whole weights."""
+    """Whether the weights are sharded over the processes, so that none has them all."""
     return accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
-def prepare(accelerator: Accelerator, learners: Mapping[str, Learner], optimizers: list[Any]) -> dict[str, Any]:
-    """Hand modules and optimisers to the engine; the learners then have its modules and parameters.
+def prepare(accelerator: Accelerator, models: Mapping[str, TrainableModel], optimizers: list[Any]) -> dict[str, Any]:
+    """Hand modules and optimisers to the engine; the models then hold the prepared modules and parameters.
 
     Returns:
-        The optimisers by learner.
+        The prepared optimisers by model name.
+
+    Raises:
+        RequestError: The engine trains one model at a time, and there are more.
     """
-    if is_sharded(accelerator) and len(learners) > 1:
+    if is_sharded(accelerator) and len(models) > 1:
         raise RequestError(
-            "FSDP and DeepSpeed train one model at a time.",
-            received=", ".join(learners),
+            "FSDP and DeepSpeed train only one model at a time.",
+            received=", ".join(models),
             fix="launch with ddp",
         )
-    prepared: Any = accelerator.prepare(*(learner.module for learner in learners.values()), *optimizers)
-    ready = dict(zip(learners, prepared[len(learners) :], strict=True))
-    for (name, learner), module in zip(learners.items(), prepared, strict=False):
-        learner.module = module
+    prepared: Any = accelerator.prepare(*(model.module for model in models.values()), *optimizers)
+    ready = dict(zip(models, prepared[len(models) :], strict=True))
+    for (name, model), module in zip(models.items(), prepared, strict=False):
+        model.module = module
         if accelerator.distributed_type == DistributedType.FSDP:
-            # Its parameters are pieces of the ones before.
-            shares = [share for share, parameters in learner.groups if parameters]
-            pieces = [list(group["params"]) for group in ready[name].param_groups]
-            learner.groups = list(zip(shares, pieces, strict=True))
+            # FSDP's parameters are shards of the ones before.
+            rates = [rate for rate, parameters in model.groups if parameters]
+            sharded = [list(group["params"]) for group in ready[name].param_groups]
+            model.groups = list(zip(rates, sharded, strict=True))
     return ready

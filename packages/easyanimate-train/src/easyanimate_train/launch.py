@@ -1,4 +1,4 @@
-"""`--launch WORDS`: the same training in several processes, started by accelerate's own launcher."""
+"""`--launch OPTIONS`: the same training in several processes, started by accelerate's launcher."""
 
 from __future__ import annotations
 
@@ -17,33 +17,44 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 CONFIGS = Path(__file__).parent / "launch_configs"
-"""Files for accelerate: `ddp.yaml`, `fsdp2.yaml`, `zero2.yaml`, `zero3.yaml`."""
+"""Configuration files for accelerate: `ddp.yaml`, `fsdp2.yaml`, `zero2.yaml`, `zero3.yaml`."""
 
 EXTRA_OPTIONS: dict[str, tuple[Any, Any]] = {
-    "resume": (Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")], False),
-    "plan": (Annotated[bool, typer.Option("--plan", hidden=True, help="What `ea train plan` gives.")], False),
+    "resume": (
+        Annotated[
+            bool, typer.Option("--resume", help="Resume the run in the output folder from its newest checkpoint.")
+        ],
+        False,
+    ),
+    "plan": (
+        Annotated[
+            bool,
+            typer.Option("--plan", hidden=True, help="Print what the training will take, as `ea train plan` does."),
+        ],
+        False,
+    ),
     "launch_words": (
         Annotated[
             str | None,
             typer.Option(
                 "--launch",
-                metavar="WORDS",
-                help="Several processes: options of `accelerate launch`, after ddp, fsdp2, zero2 or zero3.",
+                metavar="OPTIONS",
+                help="Train in several processes: ddp, fsdp2, zero2 or zero3, and options of `accelerate launch`.",
             ),
         ],
         None,
     ),
 }
-"""What every trainer takes beside its settings: annotation and default by name."""
+"""Options of all trainers beside their settings: annotation and default by name."""
 
 
 def launch(module: str, trainer: str, words: str) -> None:
-    """Run the command that is running once more, under `accelerate launch`; its exit code becomes this one's.
+    """Run the current command again under `accelerate launch`, and exit with its exit code.
 
     Args:
-        module: Run as `python -m`.
-        trainer: Its first argument, where it has several.
-        words: What `--launch` was given.
+        module: Module that calls `run_trainer`, run as `python -m`.
+        trainer: Which of its trainers to run.
+        words: The value of `--launch`.
     """
     command = [sys.executable, "-m", "accelerate.commands.launch", *find_options(words), "-m", module]
     environment = {**os.environ, **_say_cpu(words)}
@@ -54,16 +65,16 @@ def launch(module: str, trainer: str, words: str) -> None:
 
 
 def _say_cpu(words: str) -> dict[str, str]:
-    """What accelerate and DeepSpeed have to be told where there is no GPU, so that processes find one another."""
+    """Environment variables that accelerate and DeepSpeed need where there is no GPU, to connect the processes."""
     if any(device.name.startswith("cuda") for device in read_machine().devices):
         return {}
     return {"DS_ACCELERATOR": "cpu"} if words.startswith("zero") else {"ACCELERATE_USE_CPU": "true"}
 
 
 def run_trainer(trainers: Mapping[str, Callable[..., None]]) -> None:
-    """What `python -m` does in each process: the first word names the trainer, its options follow."""
+    """Run a trainer in a launched process: the first argument names it, its options follow."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
-    app.callback()(lambda: None)  # so that a single trainer is named, too
+    app.callback()(lambda: None)  # so that the trainer is named even where there is only one
     for name, trainer in trainers.items():
         app.command(name)(trainer)
     try:
@@ -74,17 +85,17 @@ def run_trainer(trainers: Mapping[str, Callable[..., None]]) -> None:
 
 
 def find_options(words: str) -> list[str]:
-    """Options of accelerate; a first word that names one of `CONFIGS` stands for that file.
+    """Options for `accelerate launch`: a first word such as "ddp" becomes the configuration file of that name.
 
     Raises:
-        RequestError: There is no such file.
+        RequestError: There is no configuration of that name.
     """
     options = shlex.split(words)
     if options and not options[0].startswith("-"):
         known = {path.stem: path for path in sorted(CONFIGS.glob("*.yaml"))}
         if options[0] not in known:
             raise RequestError(
-                "There is no such way to launch.",
+                "--launch does not know this configuration.",
                 received=options[0],
                 expected=", ".join([*known, "options of accelerate"]),
             )
@@ -93,7 +104,7 @@ def find_options(words: str) -> list[str]:
 
 
 def _own_words(arguments: list[str]) -> list[str]:
-    """What follows `ea train NAME`, without `--launch WORDS`."""
+    """The arguments after `ea train NAME`, without `--launch OPTIONS`."""
     own: list[str] = []
     rest = iter(arguments[arguments.index("train") + 2 :])
     for word in rest:

@@ -1,9 +1,9 @@
-"""What to do when memory does not suffice."""
+"""Sizes of models in memory, and advice when it runs out."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from easyanimate_core.errors import RequestError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def explain_memory(task: TrainingTask) -> Iterator[None]:
-    """Turn an allocation that failed into an error that says which setting saves how much."""
+    """Turn a failed allocation into an error that names the settings that save memory, and how much."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -27,20 +27,37 @@ def explain_memory(task: TrainingTask) -> Iterator[None]:
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
         raise RequestError(
-            "There is not enough memory for this training.",
+            "Not enough memory for this training.",
             received=str(error).splitlines()[0][:200],
-            fix="\n            ".join(["one of these, the first saves most:", *task.advise()]),
+            fix="\n            ".join(["try one of these, the first saves most:", *task.advise()]),
+        ) from error
+
+
+def enable_gradient_checkpointing(model: Any) -> None:
+    """Let a model of diffusers recompute activations in the backward pass.
+
+    Raises:
+        RequestError: Its class does not support that.
+    """
+    try:
+        model.enable_gradient_checkpointing()
+    except ValueError as error:
+        raise RequestError(
+            "The model does not support gradient checkpointing.",
+            received=f"gradient_checkpointing with a {type(model).__name__}",
+            expected="a model that says _supports_gradient_checkpointing = True, and does it",
+            fix="leave gradient_checkpointing out",
         ) from error
 
 
 ALIGNMENT = 64
-"""Bytes; what PyTorch allocates begins at a multiple."""
+"""PyTorch allocates at addresses that are multiples of this many bytes."""
 
 
 def align(module: nn.Module) -> None:
-    """Move tensors to where PyTorch would have allocated them.
+    """Copy tensors whose memory is not aligned as PyTorch aligns its own.
 
-    Those that were read from a file may begin anywhere, and the last bits of what a CPU computes depend on it.
+    Tensors read from a file may lie at any address, and the last bits of CPU results depend on it.
     """
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.device.type == "cpu" and tensor.data_ptr() % ALIGNMENT:
@@ -48,18 +65,22 @@ def align(module: nn.Module) -> None:
 
 
 def count_bytes(module: nn.Module | None) -> int:
-    """Size of the parameters and buffers of a module."""
+    """Size of a module's parameters and buffers in bytes."""
     if module is None:
         return 0
     return sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
 
 
 def count_values(parameters: Iterable[nn.Parameter]) -> int:
-    """How many numbers are trained."""
+    """Number of values in the parameters."""
     return sum(parameter.numel() for parameter in parameters)
 
 
 def advise(savings: dict[str, int]) -> list[str]:
-    """A line for each setting that saves something, the most first."""
+    """A line for each setting that saves memory, the largest saving first.
+
+    Args:
+        savings: Bytes that each setting would save.
+    """
     ranked = sorted(savings.items(), key=lambda item: -item[1])
     return [f"{setting} saves {format_bytes(size)}" for setting, size in ranked if size > 0]

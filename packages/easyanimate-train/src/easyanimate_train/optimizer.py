@@ -1,4 +1,4 @@
-"""Optimisers by name, the learning rate of a step, and how gradients are clipped."""
+"""Optimisers, learning rate schedules and gradient clipping."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from torch.distributed.tensor import DTensor
 
 if TYPE_CHECKING:
     from easyanimate_train.config import OptimizerConfig
-    from easyanimate_train.task import Learner
+    from easyanimate_train.task import TrainableModel
 
-_LAST_SHARE = 0.02
-"""Of the learning rate, at the end of a "flat" schedule."""
+_LAST_FACTOR = 0.02
+"""Factor of the learning rate at the end of a "flat" schedule."""
 
-_ABNORMAL = 5.0
-"""Times the limit from which a gradient's norm is abnormal."""
+_ABNORMAL_RATIO = 5.0
+"""A gradient norm of more than this many times the limit is abnormal."""
 
-_MOST = 10.0
-"""The most that an abnormal gradient is clipped further."""
+_MAX_RATIO = 10.0
+"""Abnormal gradients are clipped further by at most this factor."""
 
 
-def make_optimizer(learner: Learner) -> torch.optim.Optimizer:
-    """The optimiser of a learner.
+def make_optimizer(model: TrainableModel) -> torch.optim.Optimizer:
+    """Make the optimiser of a model.
 
     Raises:
-        RequestError: It needs a package that is not installed.
+        RequestError: The optimiser needs a package that is not installed.
     """
-    config = learner.optimizer
+    config = model.optimizer
     groups: list[dict[str, Any]] = [
-        {"params": parameters, "lr": config.learning_rate * share} for share, parameters in learner.groups if parameters
+        {"params": parameters, "lr": config.learning_rate * rate} for rate, parameters in model.groups if parameters
     ]
     if config.kind == "came":
         came: Any = _import("came_pytorch", "CAME", "easyanimate-train[came]")
@@ -58,29 +58,29 @@ def _import(module: str, name: str, package: str) -> Any:
 
 
 def find_factor(config: OptimizerConfig, step: int, max_steps: int) -> float:
-    """Learning rate of a step over the highest."""
+    """Factor of the highest learning rate at a step, 0 to 1."""
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
     if config.schedule == "constant":
         return 1.0
     if config.schedule == "flat":
         flat = config.flat_share * max_steps
-        return 1.0 if step < flat else max(_LAST_SHARE, (max_steps - step) / max(max_steps - flat, 1))
+        return 1.0 if step < flat else max(_LAST_FACTOR, (max_steps - step) / max(max_steps - flat, 1))
     left = max(max_steps - step, 0) / max(max_steps - config.warmup_steps, 1)
     return left if config.schedule == "linear" else 0.5 * (1 - math.cos(math.pi * min(left, 1.0)))
 
 
-def set_learning_rate(optimizer: Any, learner: Learner, step: int, max_steps: int) -> float:
-    """Give every group its learning rate for a step; that of the first group."""
-    rate = learner.optimizer.learning_rate * find_factor(learner.optimizer, step, max_steps)
-    shares = [share for share, parameters in learner.groups if parameters]
-    for group, share in zip(optimizer.param_groups, shares, strict=True):
-        group["lr"] = rate * share
-    return rate * shares[0]
+def set_learning_rate(optimizer: Any, model: TrainableModel, step: int, max_steps: int) -> float:
+    """Set the learning rates of all parameter groups for a step; returns that of the first group."""
+    learning_rate = model.optimizer.learning_rate * find_factor(model.optimizer, step, max_steps)
+    rates = [rate for rate, parameters in model.groups if parameters]
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = learning_rate * rate
+    return learning_rate * rates[0]
 
 
 def find_limit(config: OptimizerConfig, step: int) -> float:
-    """The norm that the gradients of a step are clipped to."""
+    """Norm that the gradients of a step are clipped to."""
     if not config.abnormal_after:
         return config.max_grad_norm
     left = max(1 - step / config.abnormal_after, 0.0)
@@ -88,18 +88,22 @@ def find_limit(config: OptimizerConfig, step: int) -> float:
 
 
 @torch.no_grad()
-def clip_gradients(accelerator: Any, learner: Learner, step: int) -> torch.Tensor | None:
-    """Clip to the limit, and what is abnormal further; the norm before, where the engine tells it."""
-    limit = find_limit(learner.optimizer, step)
-    norm = accelerator.clip_grad_norm_(learner.parameters, limit)
+def clip_gradients(accelerator: Any, model: TrainableModel, step: int) -> torch.Tensor | None:
+    """Clip the gradients to the limit, and abnormal ones further.
+
+    Returns:
+        The norm before clipping; None where the engine does not give it.
+    """
+    limit = find_limit(model.optimizer, step)
+    norm = accelerator.clip_grad_norm_(model.parameters, limit)
     if isinstance(norm, DTensor):
         norm = norm.full_tensor()
     elif isinstance(norm, float):
         norm = torch.tensor(norm)
-    if norm is not None and learner.optimizer.abnormal_after and step > learner.optimizer.abnormal_after:
+    if norm is not None and model.optimizer.abnormal_after and step > model.optimizer.abnormal_after:
         ratio = norm / limit
-        factor = torch.where(ratio > _ABNORMAL, 1 / ratio.clamp(max=_MOST), torch.ones_like(ratio))
-        for parameter in learner.parameters:
+        factor = torch.where(ratio > _ABNORMAL_RATIO, 1 / ratio.clamp(max=_MAX_RATIO), torch.ones_like(ratio))
+        for parameter in model.parameters:
             if parameter.grad is not None:
                 parameter.grad.mul_(factor.to(parameter.grad.dtype))
     return norm

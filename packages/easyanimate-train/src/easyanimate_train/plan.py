@@ -1,4 +1,4 @@
-"""`--plan`: what a training will take, measured on its first steps and written nowhere."""
+"""`ea train plan`: memory, sizes and time of a training, measured on its first steps; nothing is written."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound="RunConfig")
 
 STEPS = 3
-"""Steps that are measured, after one that is not."""
+"""Steps that are measured, after one to warm up."""
 
 
 @contextmanager
-def on_trial(config: Config) -> Iterator[Config]:
-    """The settings with an output folder that goes away, for what a task writes beside the run, such as a cache."""
+def redirect_output(config: Config) -> Iterator[Config]:
+    """The settings with a temporary output folder, because tasks may write beside the run, such as a cache."""
     with tempfile.TemporaryDirectory() as folder:
         yield dataclasses.replace(config, out=Path(folder) / "trial")
 
 
 def print_plan(task: TrainingTask, config: RunConfig, dataset: BatchedDataset) -> None:
-    """Print memory by part, steps, sizes of the first batches, and time per step."""
+    """Print memory by part, sizes of the first batches, number of steps and time per step."""
     table = Table(show_header=False, box=None)
     for name, value in measure(task, config, dataset):
         table.add_row(name, value)
@@ -47,7 +47,7 @@ def print_plan(task: TrainingTask, config: RunConfig, dataset: BatchedDataset) -
 
 
 def measure(task: TrainingTask, config: RunConfig, dataset: BatchedDataset) -> list[tuple[str, str]]:
-    """The rows of a plan."""
+    """Take a few steps, and give the rows of the plan: name and value."""
     with tempfile.TemporaryDirectory() as folder:
         length = max(config.max_steps, STEPS + 1)
         trial = dataclasses.replace(config, out=Path(folder) / "trial", tracker="none", max_steps=length)
@@ -55,9 +55,9 @@ def measure(task: TrainingTask, config: RunConfig, dataset: BatchedDataset) -> l
         seen: list[str] = []
 
         def watch() -> Iterator[Any]:
-            for place, batch in run.stream:
+            for shard, batch in run.stream:
                 seen.append(task.describe(batch))
-                yield place, batch
+                yield shard, batch
 
         batches = watch()
         if torch.cuda.is_available():
@@ -68,13 +68,13 @@ def measure(task: TrainingTask, config: RunConfig, dataset: BatchedDataset) -> l
             run.take_step(batches)
         seconds = (time.monotonic() - begin) / STEPS
     rows = [(f"weights of {name}", format_bytes(size)) for name, size in _list_weights(task).items()]
-    num = sum(count_values(learner.parameters) for learner in task.learners.values())
-    rows += [("trained values", f"{num:,}"), ("gradients", format_bytes(4 * num))]
+    num = sum(count_values(model.parameters) for model in task.trainable.values())
+    rows += [("trainable parameters", f"{num:,}"), ("gradients", format_bytes(4 * num))]
     rows.append(("optimiser", format_bytes(2 * num if config.optimizer.kind == "adamw8bit" else 8 * num)))
     if config.ema_decay:
-        rows.append(("averaged weights", format_bytes(4 * num)))
+        rows.append(("moving average of weights", format_bytes(4 * num)))
     if torch.cuda.is_available():
-        rows.append(("peak on the GPU", format_bytes(torch.cuda.max_memory_allocated())))
+        rows.append(("peak GPU memory", format_bytes(torch.cuda.max_memory_allocated())))
     rows += [(f"batch {number}", text) for number, text in enumerate(seen[: STEPS + 1])]
     rows += [
         ("steps", f"{config.max_steps:,}"),
@@ -85,5 +85,5 @@ def measure(task: TrainingTask, config: RunConfig, dataset: BatchedDataset) -> l
 
 
 def _list_weights(task: TrainingTask) -> dict[str, int]:
-    learnt = {name: learner.module for name, learner in task.learners.items()}
-    return {name: count_bytes(module) for name, module in {**learnt, **task.frozen}.items()}
+    trainable = {name: model.module for name, model in task.trainable.items()}
+    return {name: count_bytes(module) for name, module in {**trainable, **task.frozen}.items()}

@@ -1,4 +1,4 @@
-"""`ea train plan TRAINER ...`: any trainer with its options, told to plan."""
+"""`ea train plan TRAINER ...`: runs a trainer with its options and `--plan`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typer.main import get_command
 
 def plan(
     context: typer.Context,
-    trainer: Annotated[str, typer.Argument(help="dit, lora or vae; its options follow.")],
+    trainer: Annotated[str, typer.Argument(help="The trainer (dit, lora or vae), followed by its options.")],
 ) -> None:
-    """Print what a training will take: memory by part, sizes of batches, steps, time per step. Trains nothing."""
+    """Print what a training will take: memory by part, sizes of batches, steps, time per step. Writes nothing."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(trainer)(load_plugins().command("train", trainer).load())
     get_command(app).main([*context.args, "--plan"], prog_name=f"ea train plan {trainer}", standalone_mode=False)

@@ -8,18 +8,15 @@ from easyanimate_core.hookspecs import hookimpl
 from easyanimate_core.spec import CommandSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-
-def _load_plan() -> Callable[..., None]:
-    from easyanimate_train.plan_command import plan
-
-    return plan
+    from collections.abc import Iterable
 
 
 @hookimpl
 def ea_commands() -> Iterable[CommandSpec]:
     """Offer the plan of a training."""
     yield CommandSpec(
-        group="train", name="plan", summary="Print what a training will take: memory, steps, time.", load=_load_plan
+        group="train",
+        name="plan",
+        summary="Print what a training will take: memory, steps, time.",
+        load="easyanimate_train.plan_command:plan",
     )

@@ -1,12 +1,14 @@
-"""The output folder of a training run: configuration, loss log, numbered checkpoints that are never half-written."""
+"""The output folder of a training run: settings, loss log, and checkpoints that are whole or not there."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import shutil
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from easyanimate_core.atomic import atomic_folder, atomic_path, part_folder
 from easyanimate_core.errors import MediaError, RequestError
 from safetensors import SafetensorError
 
@@ -20,13 +22,13 @@ class RunFolder:
 
     Args:
         path: The folder.
-        config: A dataclass; kept in `train.json` and compared when the run is resumed.
-        resume: Continue from the newest checkpoint. Otherwise the folder must be new.
-        is_main: Whether this is the one process, of those that train together, that keeps the folder in order.
-        wait: Waits until all processes are there.
+        config: Settings, a dataclass; written to `train.json` and compared when the run is resumed.
+        resume: Resume the run in the folder; otherwise the folder must not hold one.
+        is_main: Whether this is the main process, which alone writes what all processes share.
+        wait: Waits until all processes get there.
 
     Raises:
-        RequestError: When the folder holds another run, or there is nothing to resume.
+        RequestError: The folder holds another run, or there is nothing to resume.
     """
 
     def __init__(
@@ -45,39 +47,53 @@ class RunFolder:
         kept = path / "train.json"
         if resume and not kept.exists():
             raise RequestError(
-                "There is nothing to resume.",
+                "There is no run to resume.",
                 received=path,
                 expected="the folder of an earlier run",
-                fix="drop --resume",
+                fix="leave out --resume to start a run",
             )
         if kept.exists() and not resume:
             raise RequestError(
-                "The folder holds an earlier run.",
+                "The output folder already holds a run.",
                 received=path,
-                expected="a new folder",
-                fix="add --resume to continue it, or choose another --out",
+                expected="a folder without a run",
+                fix="add --resume to resume it, or choose another --out",
             )
         if resume:
             _refuse_changes(json.loads(kept.read_text(encoding="utf-8")), settings)
-        wait()  # so that nobody finds what the main process is about to write
+        wait()  # so that no process finds the file that the main process is about to write
         if is_main:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
-            _replace_text(kept, json.dumps(settings, indent=1))
+            with atomic_path(kept) as part:
+                part.write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
     @property
     def newest(self) -> tuple[int, Path] | None:
-        """Step and folder of the newest checkpoint."""
-        found = sorted(self.path.glob("checkpoints/step-*"))
-        found = [folder for folder in found if folder.suffix != ".tmp"]
+        """Step and folder of the newest checkpoint; None where there is none."""
+        found = self._list_checkpoints()
         return (int(found[-1].name.removeprefix("step-")), found[-1]) if found else None
 
     def save(self, step: int, write: Callable[[Path], object], *, keep: int = 2) -> Path:
-        """Let `write` fill a temporary folder, rename it into place, and drop all but the newest `keep`."""
-        return self._finish(self.path / "checkpoints" / f"step-{step:08d}", write, keep=keep)
+        """Write a checkpoint, whole or not at all, and delete all but the newest `keep`; every process calls it.
+
+        Args:
+            step: Optimiser steps taken.
+            write: Fills an empty folder.
+            keep: Checkpoints that stay.
+
+        Raises:
+            MediaError: It cannot be written; the checkpoints before are as they were.
+        """
+        folder = self._save(self.path / "checkpoints" / f"step-{step:08d}", write)
+        if self._is_main:
+            for older in self._list_checkpoints()[:-keep]:
+                shutil.rmtree(older)
+        self._wait()
+        return folder
 
     def save_final(self, write: Callable[[Path], object]) -> Path:
-        """The same for `weights/`, what other commands load."""
-        return self._finish(self.path / "weights", write, keep=None)
+        """Write `weights/`, the result, in the same way."""
+        return self._save(self.path / "weights", write)
 
     def log(self, **values: float) -> None:
         """Append a line to the loss log."""
@@ -87,10 +103,11 @@ class RunFolder:
             file.write(json.dumps(values) + "\n")
 
     def cut_log(self, step: int) -> None:
-        """Drop the lines after `step`: a run that was killed wrote them after its last checkpoint."""
+        """Remove the lines after `step`: a run that was killed wrote them after its last checkpoint."""
         if self._is_main and self._log.exists():
             lines = self._log.read_text(encoding="utf-8").splitlines(keepends=True)
-            _replace_text(self._log, "".join(line for line in lines if _step_of(line) <= step))
+            with atomic_path(self._log) as part:
+                part.write_text("".join(line for line in lines if _read_step(line) <= step), encoding="utf-8")
 
     def read_log(self, name: str) -> list[float]:
         """The values of a name in the loss log."""
@@ -98,17 +115,19 @@ class RunFolder:
             return []
         return [json.loads(line)[name] for line in self._log.read_text(encoding="utf-8").splitlines()]
 
-    def _finish(self, folder: Path, write: Callable[[Path], object], *, keep: int | None) -> Path:
-        temporary = folder.with_name(folder.name + ".tmp")
-        if self._is_main:
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-        self._wait()
+    def _list_checkpoints(self) -> list[Path]:
+        """Whole checkpoints, the newest last."""
+        return sorted(path for path in self.path.glob("checkpoints/step-*") if not path.suffix)
+
+    def _save(self, folder: Path, write: Callable[[Path], object]) -> Path:
+        """Let every process write into the temporary folder that the main process makes and renames."""
         try:
-            write(temporary)
+            with atomic_folder(folder) if self._is_main else nullcontext(part_folder(folder)) as part:
+                self._wait()
+                write(part)
+                self._wait()
         except (OSError, SafetensorError) as error:
             newest = self.newest
-            shutil.rmtree(temporary, ignore_errors=True)
             raise MediaError(
                 "The checkpoint cannot be written.",
                 received=f"{folder}: {error}",
@@ -116,35 +135,18 @@ class RunFolder:
                 f"the last whole checkpoint is {newest[1] if newest else 'none'}",
             ) from error
         self._wait()
-        if self._is_main:
-            _put_in_place(temporary, folder)
-            if keep is not None:
-                done = sorted(path for path in folder.parent.glob("step-*") if not path.suffix)
-                for path in done[:-keep]:
-                    shutil.rmtree(path)
-        self._wait()
         return folder
 
 
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename a finished folder; one that was there before goes away last."""
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    temporary.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _step_of(line: str) -> float:
-    """Step of a log line; a line that was cut off counts as too late."""
+def _read_step(line: str) -> float:
+    """Step of a log line; infinite for a line that was cut off."""
     try:
         return json.loads(line)["step"]
     except (ValueError, KeyError):
         return float("inf")
 
 
-FREE = {
+CHANGEABLE = {
     "max_steps",
     "checkpoint_every",
     "keep_checkpoints",
@@ -154,25 +156,25 @@ FREE = {
     "out",
     "data.workers",
 }
-"""What a resumed run may change: how far it goes, what it writes, and who reads ahead."""
+"""Settings that a resumed run may change, because they do not change its numbers."""
 
 
 def _refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """A resumed run has the settings it began with, but for those in `FREE`."""
+    """Raise `RequestError` where settings other than those in `CHANGEABLE` differ from those of the run."""
     before, now = _flatten(before), _flatten(now)
-    changed = [name for name in sorted((before.keys() | now.keys()) - FREE) if before.get(name) != now.get(name)]
+    changed = [name for name in sorted((before.keys() | now.keys()) - CHANGEABLE) if before.get(name) != now.get(name)]
     if changed:
         difference = "; ".join(f"{name}: {before.get(name)} -> {now.get(name)}" for name in changed)
         raise RequestError(
-            "The settings differ from those the run began with.",
+            "The settings differ from those of the run to resume.",
             received=difference,
             expected="the same settings",
-            fix="resume with the first settings, or start a new run with another --out",
+            fix="resume with the settings of the run, or start a new run with another --out",
         )
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their whole names, such as `data.workers`."""
+    """Settings by their full names, such as `data.workers`."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict):
@@ -180,10 +182,3 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + name] = value
     return flat
-
-
-def _replace_text(path: Path, text: str) -> None:
-    """Write to a temporary name, then rename."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -1,4 +1,4 @@
-"""The batches of a run, one after the other: from any place on, each process its rows, read ahead by workers."""
+"""The batches of a run in their order: resumable at any batch, shared by processes, loaded ahead by workers."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a batch is in a run, and what of it a process takes.
+class BatchShard:
+    """The part of a batch that one process takes, and the position of the batch in the run.
 
     Args:
-        index: Batches before it.
-        epoch: The epoch it is in.
-        number: Batches before it in the epoch.
-        rows: Rows that this process takes.
+        index: Number of batches before it in the run.
+        epoch: Its epoch.
+        number: Number of batches before it in the epoch.
+        rows: Indices of the rows that this process takes.
         num_rows: Rows of the whole batch.
-        described: The rows of this process.
-        share: How much the mean over these rows counts, so that the mean over all processes is that of the whole batch.
+        descriptions: What is known of the rows of this process.
+        weight: Weight of this process's mean over its rows, so that the mean over all processes is that of the batch.
     """
 
     index: int
@@ -34,29 +34,29 @@ class Place:
     number: int
     rows: tuple[int, ...]
     num_rows: int
-    described: tuple[BatchRow, ...]
-    share: float
+    descriptions: tuple[BatchRow, ...]
+    weight: float
 
     def take(self, values: torch.Tensor) -> torch.Tensor:
-        """Of values that were drawn for the whole batch, those of this process."""
+        """The rows of this process, of values [num_rows, ...] for the whole batch."""
         return values[list(self.rows)]
 
 
 class BatchStream:
-    """An endless iterator over (place, what `load` makes of the batch); everybody who starts at a place sees the same.
+    """An endless iterator over (shard, what `load` returns for it), the same from any position it is resumed at.
 
     Args:
         dataset: The batches.
-        load: Reads what a process takes of a batch; runs in the workers.
-        workers: Processes that read ahead; 0 reads when asked.
-        rank: Of this process.
-        num_ranks: Processes that share each batch.
+        load: Loads a shard of a batch; runs in the workers.
+        workers: Worker processes that load batches ahead; 0 loads each when it is asked for.
+        rank: Index of this process.
+        num_ranks: Number of processes that share each batch.
     """
 
     def __init__(
         self,
         dataset: BatchedDataset,
-        load: Callable[[Any, Place], Any],
+        load: Callable[[Any, BatchShard], Any],
         *,
         workers: int = 0,
         rank: int = 0,
@@ -67,68 +67,70 @@ class BatchStream:
         self._next = (0, 0, 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the stream is, for a checkpoint."""
+        """The position of the next batch, for a checkpoint."""
         return dict(zip(("index", "epoch", "number"), self._next, strict=True))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there, for everybody who begins to iterate afterwards."""
+        """Set the position at which the next iterators begin."""
         self._next = (int(state["index"]), int(state["epoch"]), int(state["number"]))
 
-    def __iter__(self) -> Iterator[tuple[Place, Any]]:
-        """The batches that are left, without an end."""
-        for place, loaded in self._read():
-            # What workers have read ahead was not seen yet.
-            self._next = (place.index + 1, place.epoch, place.number + 1)
-            yield place, loaded
+    def __iter__(self) -> Iterator[tuple[BatchShard, Any]]:
+        """The batches from the current position on, without an end."""
+        for shard, loaded in self._read():
+            # Batches that workers have loaded ahead do not count as taken.
+            self._next = (shard.index + 1, shard.epoch, shard.number + 1)
+            yield shard, loaded
 
-    def _read(self) -> Iterator[tuple[Place, Any]]:
-        jobs = _Jobs(self._load)
+    def _read(self) -> Iterator[tuple[BatchShard, Any]]:
+        shards = _LoadedShards(self._load)
         if not self._workers:
-            return map(jobs.__getitem__, self._plan())
+            return map(shards.__getitem__, self._plan())
         return iter(
             DataLoader(
-                jobs,
-                sampler=_Planned(self._plan),
+                shards,
+                sampler=_PlanSampler(self._plan),
                 batch_size=None,
                 num_workers=self._workers,
-                collate_fn=_same,
-                # Its own, because the loader draws a number when it starts.
+                collate_fn=_keep,
+                # A generator of its own, because the loader draws a number when it starts.
                 generator=torch.Generator(),
             )
         )
 
-    def _plan(self) -> Iterator[tuple[Any, Place]]:
+    def _plan(self) -> Iterator[tuple[Any, BatchShard]]:
         index, epoch, begin = self._next
         while True:
             batches = self._dataset.plan(epoch)
             if not len(batches):
                 raise RequestError("The training data gives no batch.", fix="lower data.batch_size, or add clips")
             for number in range(begin, len(batches)):
-                yield batches[number], self._place(batches[number], index, epoch, number)
+                yield batches[number], self._make_shard(batches[number], index, epoch, number)
                 index += 1
             epoch, begin = epoch + 1, 0
 
-    def _place(self, batch: Any, index: int, epoch: int, number: int) -> Place:
+    def _make_shard(self, batch: Any, index: int, epoch: int, number: int) -> BatchShard:
         described = self._dataset.describe(batch)
         num = len(described)
         rows = tuple(range(num))[self._rank :: self._num_ranks]
-        share = len(rows) * self._num_ranks / num
-        rows = rows or (0,)  # a process without a row computes one that counts nothing, because the others wait for it
-        return Place(index, epoch, number, rows, num, tuple(described[row] for row in rows), share)
+        weight = len(rows) * self._num_ranks / num
+        # The other processes wait for one without a row, so it computes one with weight 0.
+        rows = rows or (0,)
+        return BatchShard(index, epoch, number, rows, num, tuple(described[row] for row in rows), weight)
 
 
-class _Jobs(Dataset[Any]):
-    """What a worker does."""
+class _LoadedShards(Dataset[Any]):
+    """A dataset whose "indices" are batches with their shards."""
 
-    def __init__(self, load: Callable[[Any, Place], Any]) -> None:
+    def __init__(self, load: Callable[[Any, BatchShard], Any]) -> None:
         self._load = load
 
-    def __getitem__(self, job: tuple[Any, Place]) -> tuple[Place, Any]:
-        return job[1], self._load(*job)
+    def __getitem__(self, planned: tuple[Any, BatchShard]) -> tuple[BatchShard, Any]:
+        batch, shard = planned
+        return shard, self._load(batch, shard)
 
 
-class _Planned:
-    """What the workers are given to do, anew for each iteration."""
+class _PlanSampler:
+    """Gives the workers the planned batches, anew for each iteration."""
 
     def __init__(self, plan: Callable[[], Iterator[Any]]) -> None:
         self._plan = plan
@@ -137,6 +139,6 @@ class _Planned:
         return self._plan()
 
 
-def _same(value: Any) -> Any:
-    """Leave what was read as it is; a lambda could not be sent to a worker."""
+def _keep(value: Any) -> Any:
+    """Collate nothing; a lambda could not be sent to a worker."""
     return value

@@ -1,4 +1,4 @@
-"""What a trainer says to the loop: which modules learn, what a batch costs, and how the result is written."""
+"""What a trainer gives the loop: trainable and frozen models, the loss of a batch, and how weights are written."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from easyanimate_train.config import OptimizerConfig
-    from easyanimate_train.stream import Place
+    from easyanimate_train.stream import BatchShard
 
 
 @dataclass
-class Learner:
-    """A module with what changes it.
+class TrainableModel:
+    """A module with the parameters of it that are trained.
 
     Args:
-        module: The loop replaces it with the one that accelerate prepares.
-        groups: The parameters that are trained, each group with its share of the learning rate.
-        optimizer: Settings.
+        module: The loop replaces it with the module that accelerate prepares.
+        groups: Parameter groups: a factor of the learning rate, and its parameters.
+        optimizer: Settings of the optimiser.
     """
 
     module: nn.Module
@@ -33,18 +33,18 @@ class Learner:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """All that are trained."""
+        """The trainable parameters of all groups."""
         return [parameter for _, group in self.groups for parameter in group]
 
 
 @dataclass(frozen=True)
-class Validation:
-    """What a validation found.
+class ValidationResult:
+    """What a validation measured and made.
 
     Args:
         values: Numbers for the log.
         videos: Clips for the tracker, by name: uint8 [T, H, W, 3].
-        fps: Their frames per second.
+        fps: Frames per second of the clips.
     """
 
     values: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -53,41 +53,56 @@ class Validation:
 
 
 class TrainingTask(Protocol):
-    """What a trainer learns. The first learner is the one whose weights are kept."""
+    """What is trained, and how."""
 
-    learners: dict[str, Learner]
+    trainable: dict[str, TrainableModel]
+    """The trainable models by name. The weights of the first one are the result of the training."""
 
-    load: Callable[[Any, Place], Any]
-    """Reads what this process takes of a batch. It runs in the workers, so it holds no model and can be pickled."""
+    load: Callable[[Any, BatchShard], Any]
+    """Loads the rows of a batch that this process takes. Runs in workers: it can be pickled, and holds no model."""
 
     @property
     def frozen(self) -> Mapping[str, nn.Module]:
-        """What works beside the learners and is not trained."""
+        """The models that are used but not trained, by name."""
         ...
 
     def describe(self, batch: Any, /) -> str:
-        """What was read, in a line: clips, sizes, tokens."""
+        """A loaded batch in one line: number of clips, sizes, tokens."""
         ...
 
-    def compute(self, name: str, batch: Any, place: Place, step: int, /) -> Mapping[str, Tensor]:
-        """Numbers of a batch, of which "loss" is what the learner of this name shall lower.
+    def compute(self, name: str, batch: Any, shard: BatchShard, step: int, /) -> Mapping[str, Tensor]:
+        """Compute the loss of a trainable model on a batch.
 
-        Noise and what else is random is a function of the seed and the place.
+        Noise and other random values are functions of the seed and of the shard's position alone.
+
+        Args:
+            name: The trainable model.
+            batch: What `load` returned.
+            shard: The rows that were loaded, and the position of the batch in the run.
+            step: Optimiser steps taken before.
+
+        Returns:
+            "loss", which is minimised, and further numbers for the log.
         """
         ...
 
     def move(self, device: torch.device, /) -> None:
-        """Bring what is not trained to the device, or keep it away from there until it is used."""
+        """Move the frozen models to the device, or prepare to move each while it is used."""
         ...
 
     def write(self, state: Mapping[str, Tensor], folder: Path, /) -> None:
-        """Write weights that `ea run` loads, from the whole state of the first learner; the main process calls it."""
+        """Write weights that `ea run` loads; the main process calls it.
+
+        Args:
+            state: The whole state dict of the first trainable model.
+            folder: Where to write.
+        """
         ...
 
-    def validate(self, folder: Path, step: int, /) -> Validation:
-        """Judge the first learner as it is; files go into the folder."""
+    def validate(self, folder: Path, step: int, /) -> ValidationResult:
+        """Validate the first trainable model as it is, and write clips to the folder."""
         ...
 
     def advise(self) -> Sequence[str]:
-        """What would save memory, a line each, when it did not suffice."""
+        """Settings that would save memory, a line each, for when it runs out."""
         ...

@@ -1,4 +1,4 @@
-"""Where losses are drawn while a run goes: TensorBoard, trackio or Weights & Biases, through accelerate."""
+"""Experiment trackers that draw the log: TensorBoard, trackio or Weights & Biases, through accelerate."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ FOLDER = "tracker"
 
 
 class Tracker:
-    """Nothing is drawn; what others build on."""
+    """A tracker that draws nothing, and the base of the others."""
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start tracking."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End, so that all is written."""
+        """Finish writing."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Draw numbers of a step."""
+        """Log the numbers of a step."""
 
     def log_videos(self, videos: Mapping[str, np.ndarray[Any, Any]], step: int, fps: float) -> None:
-        """Show clips, uint8 [T, H, W, 3], by name."""
+        """Log clips by name, uint8 [T, H, W, 3]."""
 
 
 class _Accelerate(Tracker):
-    """A tracker of accelerate."""
+    """One of accelerate's trackers."""
 
     def __init__(self, tracker: Any) -> None:
         self._tracker = tracker
@@ -68,10 +68,10 @@ class _WeightsAndBiases(_Accelerate):
 
 
 def open_tracker(config: RunConfig, step: int, *, is_main: bool) -> Tracker:
-    """The tracker of a run, which goes on after `step`.
+    """Open the tracker of a run that continues after `step`.
 
     Raises:
-        RequestError: It needs a package that is not installed.
+        RequestError: The tracker needs a package that is not installed.
     """
     if not is_main or config.tracker == "none":
         return Tracker()
@@ -92,7 +92,7 @@ def _open(config: RunConfig, step: int) -> Tracker:
     if config.tracker == "tensorboard":
         import tensorboard  # noqa: F401 (told at once when it is missing)
 
-        # Points after the step were drawn by a run that was killed.
+        # Points after the step were drawn before the run was killed.
         board: Any = TensorBoardTracker(FOLDER, config.out, purge_step=step + 1)
         opened: _Accelerate = _TensorBoard(board)
         board.writer.add_text("settings", f"```\n{settings}\n```")

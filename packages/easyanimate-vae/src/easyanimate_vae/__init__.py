@@ -14,7 +14,10 @@ _EXPORTS = {
     "FrameAutoencoder": "easyanimate_vae.image",
 }
 
-__all__ = ["AutoencoderKLMagvit", "FrameAutoencoder"]
+TRAINING_EXTRAS = (r"^loss\.",)
+"""Patterns of tensor names: networks of the original's VAE training, which some downloads carry beside the VAE."""
+
+__all__ = ["TRAINING_EXTRAS", "AutoencoderKLMagvit", "FrameAutoencoder"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,9 +5,9 @@ Axes: B batch, C channels, T frames, H height, W width in pixels [-1, 1]; t, h, 
 
 # ruff: noqa: PLR0913, PLR0917, ARG002 (the original's configuration, kept by `register_to_config`)
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any, ClassVar, Literal, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from easyanimate_vae.coder import CoderConfig, Decoder, Encoder, temporal_levels
-from easyanimate_vae.smoothing import Draw, smooth_chunks
+from easyanimate_vae.smoothing import smooth_chunks
 from easyanimate_vae.temporal import Cached, Causal, Symmetric, TemporalMode
 from easyanimate_vae.tiling import BalancedTiles, OverlappingTiles, scale_span
 
@@ -33,7 +33,7 @@ _MIN_TILE = 4
 class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
     """Video VAE: 8x smaller in space, 4x in time (V2: 9 frames to 3 latent frames, V3 and V4: 8 to 2).
 
-    The flavour is chosen by the flags: `slice_mag_vae` (V2: independent causal chunks), `slice_compression_vae`
+    The variant is chosen by flags: `slice_mag_vae` (V2: independent causal chunks), `slice_compression_vae`
     (V3: symmetric chunks that see their neighbours), `cache_compression_vae` (V4: causal chunks that continue from the
     chunk before), none (the whole clip in one causal pass). Latents for a pipeline are samples times `scaling_factor`.
 
@@ -156,15 +156,23 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
         """
         return self._decode_picture(z)
 
-    def decode_smoothly(self, z: Float[Tensor, "B C t h w"], draw: Draw | None = None) -> Float[Tensor, "B 3 T H W"]:
-        """The clip as the pipelines of V2 and V3 show it: clamped, its chunk borders smoothed; of V4: clamped.
+    def decode_smoothly(
+        self, z: Float[Tensor, "B C t h w"], draw: Callable[[DiagonalGaussianDistribution], Tensor]
+    ) -> Float[Tensor, "B 3 T H W"]:
+        """The clip in [-1, 1]; the borders of its chunks are smoothed (V2, V3) unless they continue one another (V4).
 
         Args:
             z: Latents, divided by `scaling_factor`.
-            draw: Chooses latents from a posterior (V2 and V3 drew samples at first); None takes the mode.
+            draw: Chooses the latents of the smoothing pass from their posterior.
         """
         clip = self.decode(z).sample
-        return clip.clamp(-1, 1) if self.settings.cache_compression_vae else smooth_chunks(self, clip, draw)
+        if self.settings.cache_compression_vae:
+            return clip.clamp(-1, 1)
+        return smooth_chunks(
+            clip,
+            self.settings.mini_batch_encoder,
+            lambda frames: self.decode(draw(self.encode(frames).latent_dist)).sample,
+        )
 
     def forward(
         self,
@@ -178,26 +186,30 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
 
     @property
     def use_tiling(self) -> bool:
-        """Whether large pictures are tiled, in either direction."""
+        """Whether large pictures are tiled, in either direction; diffusers' offloading asks."""
         return self._encoder_tiles is not None or self._decoder_tiles is not None
 
     def enable_tiling(self, tile_sample_min_size: int | None = None) -> None:
-        """Code pictures larger than a tile in balanced tiles.
+        """Encode and decode pictures larger than a tile in balanced tiles.
 
         Args:
             tile_sample_min_size: Longest side of a tile in pixels; None takes the configuration's.
+
+        Raises:
+            RequestError: A tile has fewer than 4 latents along a side.
         """
-        size = (tile_sample_min_size or self.settings.tile_sample_min_size) // self._stride
+        pixels = tile_sample_min_size or self.settings.tile_sample_min_size
+        size = pixels // self._stride
         if size < _MIN_TILE:
             raise RequestError(
-                "The tiles are too small.",
-                received=f"tile_sample_min_size {tile_sample_min_size}",
+                "the tiles are too small",
+                received=f"tile_sample_min_size {pixels}",
                 expected=f"at least {_MIN_TILE * self._stride} pixels",
             )
         self._encoder_tiles = self._decoder_tiles = BalancedTiles(size=size, overlap=max(size // _OVERLAP, 1))
 
     def disable_tiling(self) -> None:
-        """Code pictures whole, whatever the configuration says."""
+        """Encode and decode pictures whole, whatever the configuration says."""
         self._encoder_tiles = self._decoder_tiles = None
 
     def _set_original_tiling(self) -> None:
@@ -217,11 +229,11 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
             )
 
     def _prepare(self, x: Tensor, *, channels: int, multiple: int, kind: str) -> Tensor:
-        """Check an input, and make the computation float32 where the configuration wants it."""
+        """Check an input, and convert it and the model to float32 where the configuration asks for it."""
         if x.ndim != 5 or x.shape[1] != channels or 0 in x.shape or x.shape[3] % multiple or x.shape[4] % multiple:  # noqa: PLR2004
             size = f", height and width multiples of {multiple}" if multiple > 1 else ""
             raise RequestError(
-                f"These {kind} do not fit the VAE.",
+                f"the {kind} do not fit the VAE",
                 received=f"shape {tuple(x.shape)}",
                 expected=f"[batch, {channels}, frames, height, width], none of them 0{size}",
             )
@@ -239,86 +251,88 @@ class AutoencoderKLMagvit(ModelMixin, ConfigMixin):
         return self._encode_chunks(x)
 
     def _encode_chunks(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D t h w"]:
-        """Code a clip chunk by chunk; balanced tiles end at latent size, from where the whole picture is seen."""
+        """Encode a clip chunk by chunk; balanced tiles end at latent size, where the whole picture is seen."""
         config = self.settings
         if config.slice_compression_vae or config.cache_compression_vae:
             mode: TemporalMode = Symmetric()
-            # The first of an odd number of frames is coded alone.
+            # The first of an odd number of frames is encoded alone.
             chunks = _chunks(x, config.mini_batch_encoder, first=x.shape[2] % 2)
         else:
             mode = Causal()
             chunks = _chunks(x, config.mini_batch_encoder) if config.slice_mag_vae else (x,)
-        return torch.cat([self.encoder.close(self._shrink(chunk, mode), mode) for chunk in chunks], dim=2)
+        return torch.cat([self.encoder.finish(self._downsample(chunk, mode), mode) for chunk in chunks], dim=2)
 
-    def _shrink(self, chunk: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
+    def _downsample(self, chunk: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
         tiles, stride = self._encoder_tiles, self._stride
         if not isinstance(tiles, BalancedTiles):
-            return self.encoder.shrink(chunk, mode)
+            return self.encoder.downsample(chunk, mode)
         return tiles.code(
             chunk.shape[3] // stride,
             chunk.shape[4] // stride,
-            lambda rows, columns: self.encoder.shrink(
+            lambda rows, columns: self.encoder.downsample(
                 chunk[..., scale_span(rows, stride), scale_span(columns, stride)], mode
             ),
             unit=1,
         )
 
     def _decode_picture(self, z: Float[Tensor, "B C t h w"]) -> Iterator[Float[Tensor, "B 3 T H W"]]:
-        """The clip in pieces along time: its chunks when untiled, all at once when tiled."""
+        """The clip in pieces along time: its chunks when untiled, the whole clip when tiled."""
         z = self.post_quant_conv(self._prepare(z, channels=self.settings.latent_channels, multiple=1, kind="latents"))
         height, width = z.shape[-2:]
         tiles = self._decoder_tiles
         if tiles is None or max(height, width) <= tiles.size:
-            yield from self._grow(self._open(z), z.shape[2])
+            yield from self._upsample(self._start(z), z.shape[2])
         elif isinstance(tiles, OverlappingTiles):
             yield tiles.code(
                 height,
                 width,
-                lambda rows, columns: torch.cat(list(self._grow(self._open(z[..., rows, columns]), z.shape[2])), dim=2),
+                lambda rows, columns: torch.cat(
+                    list(self._upsample(self._start(z[..., rows, columns]), z.shape[2])), dim=2
+                ),
             )
         else:
             # At latent size the whole picture is seen; only what follows, where the memory goes, is tiled.
-            opened = list(self._open(z))
+            started = list(self._start(z))
             yield tiles.code(
                 height,
                 width,
                 lambda rows, columns: torch.cat(
-                    list(self._grow((part[..., rows, columns] for part in opened), z.shape[2])), dim=2
+                    list(self._upsample((part[..., rows, columns] for part in started), z.shape[2])), dim=2
                 ),
                 unit=self._stride,
             )
 
-    def _open(self, z: Float[Tensor, "B C t h w"]) -> Iterator[Float[Tensor, "B D t h w"]]:
+    def _start(self, z: Float[Tensor, "B C t h w"]) -> Iterator[Float[Tensor, "B D t h w"]]:
         """What the decoder does at latent size, chunk by chunk."""
         config = self.settings
         if config.slice_compression_vae and not config.cache_compression_vae:
-            yield from self._open_with_neighbours(z)
+            yield from self._start_with_neighbours(z)
             return
         mode = self._first_mode(z.shape[2])
         sliced = config.cache_compression_vae or config.slice_mag_vae
         for chunk in _chunks(z, config.mini_batch_decoder) if sliced else (z,):
-            yield self.decoder.lift(self.decoder.open(chunk, mode), mode)
+            yield self.decoder.refine(self.decoder.start(chunk, mode), mode)
             mode = _following(mode)
 
-    def _open_with_neighbours(self, z: Float[Tensor, "B C t h w"]) -> Iterator[Float[Tensor, "B D t h w"]]:
+    def _start_with_neighbours(self, z: Float[Tensor, "B C t h w"]) -> Iterator[Float[Tensor, "B D t h w"]]:
         """V3: the input convolution and the mid block see the chunks before and after, the rest the chunk alone."""
         mode = Symmetric()
         alone = z.shape[2] % 2
         if alone:
-            yield self.decoder.lift(self.decoder.open(z[:, :, :1], mode), mode)
+            yield self.decoder.refine(self.decoder.start(z[:, :, :1], mode), mode)
         parts = z[:, :, alone:].split(self.settings.mini_batch_decoder, dim=2) if z.shape[2] > alone else ()
         for i, part in enumerate(parts):
-            start = parts[i - 1].shape[2] if i else 0
-            opened = self.decoder.open(torch.cat(parts[max(i - 1, 0) : i + 2], dim=2), mode)
-            yield self.decoder.lift(opened[:, :, start : start + part.shape[2]], mode)
+            first = parts[i - 1].shape[2] if i else 0
+            started = self.decoder.start(torch.cat(parts[max(i - 1, 0) : i + 2], dim=2), mode)
+            yield self.decoder.refine(started[:, :, first : first + part.shape[2]], mode)
 
-    def _grow(
-        self, opened: Iterable[Float[Tensor, "B D t h w"]], num_latents: int
+    def _upsample(
+        self, started: Iterable[Float[Tensor, "B D t h w"]], num_latents: int
     ) -> Iterator[Float[Tensor, "B 3 T H W"]]:
         """The rest of the decoder, chunk by chunk, of a clip of `num_latents` latent frames."""
         mode = self._first_mode(num_latents)
-        for part in opened:
-            yield self.decoder.grow(part, mode)
+        for part in started:
+            yield self.decoder.upsample(part, mode)
             mode = _following(mode)
 
     def _first_mode(self, num_latents: int) -> TemporalMode:
@@ -338,3 +352,9 @@ def _chunks(x: Tensor, size: int, *, first: int = 0) -> tuple[Tensor, ...]:
     if not first:
         return x.split(size, dim=2)
     return (x[:, :, :1], *(x[:, :, 1:].split(size, dim=2) if x.shape[2] > 1 else ()))
+
+
+if TYPE_CHECKING:  # the class is what the sampling pipeline takes
+    from easyanimate_core.interfaces import SmoothingAutoencoder
+
+    _: type[SmoothingAutoencoder] = AutoencoderKLMagvit

@@ -164,12 +164,12 @@ class UpBlock3D(Level):
         self.upsampler = upsampler
 
     def forward(
-        self, x: Float[Tensor, "B C T H W"], mode: TemporalMode, *, lift: bool = True, enlarge: bool = True
+        self, x: Float[Tensor, "B C T H W"], mode: TemporalMode, *, refine: bool = True, upsample: bool = True
     ) -> Float[Tensor, "B D U V X"]:
-        """One level up; without `lift` or `enlarge` the residual blocks or the upsampler are left out."""
-        for conv in self.convs if lift else ():
+        """One level up: the residual blocks (`refine`), then the upsampler (`upsample`)."""
+        for conv in self.convs if refine else ():
             x = self.run(conv, x, mode)
-        return self.upsampler(x, mode) if enlarge and self.upsampler is not None else x
+        return self.upsampler(x, mode) if upsample and self.upsampler is not None else x
 
 
 class MidBlock3D(Level):

@@ -1,4 +1,4 @@
-"""Encoder and decoder of the video VAE, built from a configuration; one call codes one chunk.
+"""Encoder and decoder of the video VAE, built from a configuration; they work on one chunk at a time.
 
 Axes: B batch, C channels, T frames, H height, W width.
 """
@@ -79,15 +79,15 @@ def temporal_levels(block_types: tuple[str, ...], *, up: bool) -> tuple[bool, ..
     known = _UP_BLOCKS if up else _DOWN_BLOCKS
     unknown = [name for name in block_types if name not in known]
     if unknown:
-        raise WeightsError("Unknown VAE block type.", received=", ".join(unknown), expected=", ".join(known))
+        raise WeightsError("unknown block type of a VAE", received=", ".join(unknown), expected=", ".join(known))
     return tuple(known[name] for name in block_types)
 
 
 class Encoder(nn.Module):
     """Pixels [B, 3, T, H, W] to moments [B, 2 * latent channels, t, h, w], before `quant_conv`.
 
-    `forward` is `shrink` then `close`: what works at latent size, with the attention, may see the whole picture when
-    the rest is tiled.
+    A chunk goes through `downsample`, then `finish`, which works at latent size: it sees the whole picture even where
+    `downsample` is called tile by tile.
     """
 
     def __init__(self, config: CoderConfig, *, in_channels: int, out_channels: int) -> None:
@@ -108,14 +108,14 @@ class Encoder(nn.Module):
         self.conv_norm_out = config.norm(widths[-1])
         self.conv_out = convolution(widths[-1], out_channels)
 
-    def shrink(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
-        """All levels but the last: down to latent size."""
+    def downsample(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
+        """Input convolution and all levels but the last: down to latent size."""
         x = self.conv_in(mode.pad(self.conv_in, x), mode)
         for block in self.down_blocks[:-1]:
             x = block(x, mode)
         return x
 
-    def close(self, x: Float[Tensor, "B C t h w"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
+    def finish(self, x: Float[Tensor, "B C t h w"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
         """Last level, mid block and output convolution."""
         x = self.down_blocks[-1](x, mode)
         x = self.mid_block(x, mode)
@@ -123,16 +123,12 @@ class Encoder(nn.Module):
         x = mode.pad(self.conv_out, x, silu=True)
         return self.conv_out(x, mode)
 
-    def forward(self, x: Float[Tensor, "B C T H W"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
-        """Code one chunk."""
-        return self.close(self.shrink(x, mode), mode)
-
 
 class Decoder(nn.Module):
     """Latents [B, C, t, h, w], after `post_quant_conv`, to pixels [B, 3, T, H, W].
 
-    `forward` is `open`, `lift`, `grow`. `open` may see neighbouring chunks (V3); `open` and `lift` work at latent size
-    and may see the whole picture when the rest is tiled.
+    A chunk goes through `start`, `refine` and `upsample`. V3 gives `start` the neighbouring chunks too. `start` and
+    `refine` work at latent size: they see the whole picture even where `upsample` is called tile by tile.
     """
 
     def __init__(self, config: CoderConfig, *, in_channels: int, out_channels: int) -> None:
@@ -154,23 +150,19 @@ class Decoder(nn.Module):
         self.conv_norm_out = config.norm(widths[-1])
         self.conv_out = convolution(widths[-1], out_channels)
 
-    def open(self, z: Float[Tensor, "B C t h w"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
+    def start(self, z: Float[Tensor, "B C t h w"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
         """Input convolution and mid block."""
         return self.mid_block(self.conv_in(mode.pad(self.conv_in, z), mode), mode)
 
-    def lift(self, x: Float[Tensor, "B D t h w"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
+    def refine(self, x: Float[Tensor, "B D t h w"], mode: TemporalMode) -> Float[Tensor, "B D t h w"]:
         """Residual blocks of the first level."""
-        return self.up_blocks[0](x, mode, enlarge=False)
+        return self.up_blocks[0](x, mode, upsample=False)
 
-    def grow(self, x: Float[Tensor, "B D t h w"], mode: TemporalMode) -> Float[Tensor, "B 3 T H W"]:
+    def upsample(self, x: Float[Tensor, "B D t h w"], mode: TemporalMode) -> Float[Tensor, "B 3 T H W"]:
         """First upsampler, the other levels and the output convolution."""
-        x = self.up_blocks[0](x, mode, lift=False)
+        x = self.up_blocks[0](x, mode, refine=False)
         for block in self.up_blocks[1:]:
             x = block(x, mode)
         x = self.conv_norm_out(x)
         x = mode.pad(self.conv_out, x, silu=True)
         return self.conv_out(x, mode)
-
-    def forward(self, z: Float[Tensor, "B C t h w"], mode: TemporalMode) -> Float[Tensor, "B 3 T H W"]:
-        """Decode one chunk."""
-        return self.grow(self.lift(self.open(z, mode), mode), mode)

@@ -8,16 +8,12 @@ from easyanimate_core.hookspecs import hookimpl
 from easyanimate_core.spec import CommandSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-
-def _load() -> Callable[..., None]:
-    from easyanimate_vae.training.command import train
-
-    return train
+    from collections.abc import Iterable
 
 
 @hookimpl
 def ea_commands() -> Iterable[CommandSpec]:
     """Offer the trainer."""
-    yield CommandSpec(group="train", name="vae", summary="Train the video VAE.", load=_load)
+    yield CommandSpec(
+        group="train", name="vae", summary="Train the video VAE.", load="easyanimate_vae.training.command:train"
+    )

@@ -1,4 +1,4 @@
-"""How convolutions and upsampling treat the ends of a chunk in time: four modes, chosen per call, held by no module.
+"""How convolutions and upsampling treat the ends of a chunk in time: three modes, chosen per call, held by no module.
 
 Axes: B batch, C channels, T frames (or latent frames) of a chunk, U the same padded or doubled, H height, W width.
 """
@@ -13,17 +13,20 @@ from torch.nn import functional
 
 @runtime_checkable
 class TemporalMode(Protocol):
-    """Pads a convolution's input in time and doubles the frame rate, each in its own way."""
+    """How the input of a convolution is padded in time, and which frames are doubled."""
 
     zero_frames: int
-    """frames of zeros that the convolution itself adds on each side"""
+    """Frames of zeros that the convolution itself adds on each side."""
 
     def pad(self, conv: nn.Module, x: Float[Tensor, "B C T H W"], *, silu: bool = False) -> Float[Tensor, "B C U H W"]:
-        """What a 3-frame convolution wants in front of `x`, and `x`; after SiLU if asked (`x` may be overwritten)."""
+        """The input of a convolution over 3 frames: `x`, after SiLU if asked, behind the frames that come before it.
+
+        `x` may be overwritten.
+        """
         ...
 
     def double(self, x: Float[Tensor, "B C T H W"], *, interpolation: str) -> Float[Tensor, "B C U H W"]:
-        """Double the frames, as far as the mode does."""
+        """Double the frames, all or all but the first, as the mode has it."""
         ...
 
 

@@ -1,7 +1,7 @@
-"""Coding a large picture tile by tile in space: the original's tiling, exact, and balanced tiles without its waste.
+"""Encodes or decodes a large picture tile by tile in space: with the original's tiles, exactly, or with balanced ones.
 
-Axes: the last two are height and width; those before are carried along. "In" positions are those a tile is cut from,
-"out" positions those it is coded to; one of them are pixels, the other latents.
+Axes: the last two are height and width; those before are kept. A tile is cut from "in" positions and coded (encoded or
+decoded) to "out" positions; one of them are pixels, the other latents.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 CodeTile = Callable[[slice, slice], Tensor]
-"""Codes the tile at these rows and columns (in positions)."""
+"""Encodes or decodes the tile at these rows and columns (in positions)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from easyanimate_core.shapes import ShapeRule
-    from easyanimate_dit.sampling.preparation import VersionParts
+    from easyanimate_dit.sampling.version_parts import VersionParts
 
 
 def make_version_parts(components: Mapping[str, Any], shapes: ShapeRule) -> VersionParts:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from easyanimate_dit.sampling.conditioning import ClipTokenConditioner, HunyuanSizeConditioner
 from easyanimate_dit.sampling.inpaint import BlendInpainter, ChannelInpainter
 from easyanimate_dit.sampling.latent import LatentCodec
-from easyanimate_dit.sampling.preparation import VersionParts
 from easyanimate_dit.sampling.text import TextBranch, TextConditioner
+from easyanimate_dit.sampling.version_parts import VersionParts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ column), C inner width, M text tokens, Q CLIP query tokens, D1/D2 width of the B
 # ruff: noqa: PLR0913, PLR0917 (the original's configuration fields and arguments)
 
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from diffusers.configuration_utils import register_to_config
@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from easyanimate_dit.attention import RotaryTable
 from easyanimate_dit.diffusers_private import (
     AttentionMixin,
     ContextParallelInput,
@@ -26,10 +27,10 @@ from easyanimate_dit.diffusers_private import (
     PixArtAlphaTextProjection,
     Transformer2DModelOutput,
 )
-from easyanimate_dit.embedding import PatchEmbed, Resampler, TimeTextSizeEmbedding
 from easyanimate_dit.hunyuan.block import HunyuanDiTBlock
-from easyanimate_dit.hunyuan.rotary import RotaryTable, TokenPosition
-from easyanimate_dit.normalization import ModulatedLayerNorm
+from easyanimate_dit.hunyuan.embedding import PatchEmbed, Resampler, TimeTextSizeEmbedding
+from easyanimate_dit.hunyuan.normalization import ModulatedLayerNorm
+from easyanimate_dit.hunyuan.rotary import TokenPosition
 
 
 class HunyuanCondition(NamedTuple):
@@ -41,11 +42,6 @@ class HunyuanCondition(NamedTuple):
     """[B, M, D1]: BERT states, then projected T5 states, padding replaced by learned rows."""
     clip: Tensor | None
     """[B, Q, D1]: resampled CLIP tokens of the reference image; None for a model without that branch."""
-
-    def split_batch(self) -> list["HunyuanCondition"]:
-        """Cut a batch into single conditions, so that guidance can run one after the other."""
-        clips = [None] * len(self.text) if self.clip is None else list(self.clip.split(1))
-        return [HunyuanCondition(*parts) for parts in zip(self.extra.split(1), self.text.split(1), clips, strict=True)]
 
 
 class HunyuanTransformer3DModel(StrictModelMixin, PeftAdapterMixin, CacheMixin, AttentionMixin):
@@ -348,3 +344,9 @@ def _check_config(config: Any) -> None:
                 expected=", ".join(map(str, values)),
                 fix="check that config.json belongs to an EasyAnimate V4 transformer",
             )
+
+
+if TYPE_CHECKING:  # the class is what the sampling pipeline takes
+    from easyanimate_core.interfaces import VideoTransformer
+
+    _: type[VideoTransformer] = HunyuanTransformer3DModel

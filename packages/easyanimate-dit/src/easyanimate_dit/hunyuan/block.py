@@ -10,11 +10,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from easyanimate_dit.attention import HunyuanAttention
+from easyanimate_dit.attention import Attention, RotaryTable
 from easyanimate_dit.diffusers_private import FeedForward, register_transformer_block
-from easyanimate_dit.embedding import FramePosition
-from easyanimate_dit.hunyuan.rotary import RotaryTable
-from easyanimate_dit.normalization import LayerNorm, ShiftedLayerNorm
+from easyanimate_dit.hunyuan.embedding import FramePosition
+from easyanimate_dit.hunyuan.normalization import ShiftedLayerNorm
+from easyanimate_dit.normalization import LayerNorm
 
 
 class ClipGate(nn.Module):
@@ -52,22 +52,19 @@ class HunyuanDiTBlock(nn.Module):
         after_norm: bool = False,
     ) -> None:
         super().__init__()
-        head_dim = dim // heads
         # 1. Self-attention
         self.norm1 = ShiftedLayerNorm(dim)
         self.t_embed = FramePosition(dim) if time_position_encoding else None
-        self.attn1 = HunyuanAttention(dim, heads=heads, head_dim=head_dim)
+        self.attn1 = Attention(dim, heads=heads, qk_norm=True)
 
         # 2. Cross-attention to the text
         self.norm2 = LayerNorm(dim, eps=1e-6)
-        self.attn2 = HunyuanAttention(dim, heads=heads, head_dim=head_dim, cross_attention_dim=cross_attention_dim)
+        self.attn2 = Attention(dim, heads=heads, cross_attention_dim=cross_attention_dim, qk_norm=True)
 
         # 3. Cross-attention to the reference image; starts as zero, so that a text model can be continued
         if has_clip:
             self.norm_clip = LayerNorm(dim, eps=1e-6)
-            self.attn_clip = HunyuanAttention(
-                dim, heads=heads, head_dim=head_dim, cross_attention_dim=cross_attention_dim
-            )
+            self.attn_clip = Attention(dim, heads=heads, cross_attention_dim=cross_attention_dim, qk_norm=True)
             self.gate_clip = ClipGate(dim)
             self.norm_clip_out = LayerNorm(dim, eps=1e-6)
             nn.init.zeros_(self.norm_clip_out.weight)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-RotaryTable = tuple[Tensor, Tensor]
+from easyanimate_dit.attention import RotaryTable
 
 _SQUARE = 64
 """The official models rotate over a square of 64 latent rows and columns (512 pixels) whatever the real size."""
@@ -81,16 +81,3 @@ class TokenPosition(nn.Module):
         """Return (cos, sin) of every token for every second channel, in float32, and the indices of the frames."""
         cos, sin = (table[:, ::2].float().repeat(num_frames, 1) for table in rotary_table)
         return cos, sin, torch.arange(num_frames, device=cos.device)
-
-
-def rotate(
-    x: Float[Tensor, "B N heads D"], cos: Float[Tensor, "N half"], sin: Float[Tensor, "N half"]
-) -> Float[Tensor, "B N heads D"]:
-    """Turn neighbouring channels (even, odd) of every head by the angle of its token.
-
-    The product is formed in float32: 16-bit angles would move distant positions by several pixels.
-    """
-    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = cos[None, :, None], sin[None, :, None]
-    turned = torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1)
-    return turned.flatten(-2).to(x.dtype)

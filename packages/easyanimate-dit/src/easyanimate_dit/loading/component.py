@@ -9,43 +9,12 @@ from easyanimate_core.errors import WeightsError
 from easyanimate_core.weights_file import read_json
 from easyanimate_core.weights_folder import complete_config
 from easyanimate_torch.checkpoint import check_shapes, read_weights
-from easyanimate_torch.quiet import silence_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import torch
     from torch import Tensor, nn
-
-
-def load_model(
-    model_class: Any,
-    folder: Path,
-    dtype: torch.dtype,
-    config: Mapping[str, Any],
-    *,
-    known_extras: tuple[str, ...] = (),
-) -> Any:
-    """Load a model of diffusers strictly.
-
-    Args:
-        model_class: Its class.
-        folder: `config.json` and weights.
-        dtype: Of the weights in memory.
-        config: Fields of the configuration that stand in place of those of the file.
-        known_extras: Patterns of names that the file may hold beside the model.
-
-    Raises:
-        WeightsError: A tensor is missing, unexpected or of another shape.
-    """
-    with silence_libraries():
-        model, info = model_class.from_pretrained(folder, torch_dtype=dtype, output_loading_info=True, **config)
-    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: shape for name, shape in own.items() if name not in info["missing_keys"]}
-    found |= dict.fromkeys(info["unexpected_keys"], ())
-    check_shapes(own, found, source=str(folder), known_extras=known_extras)
-    return freeze(model)
 
 
 def freeze(model: Any) -> Any:

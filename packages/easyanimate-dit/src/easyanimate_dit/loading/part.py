@@ -7,7 +7,7 @@ loaded. `Part` is all that a part of your own has to offer.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from easyanimate_core.checkpoint import Component
 from easyanimate_core.target import Target
@@ -73,6 +73,15 @@ class Part(Protocol):
         ...
 
 
+@runtime_checkable
+class NetworkPart(Part, Protocol):
+    """A part that a LoRA can change."""
+
+    def list_lora_targets(self) -> Iterable[str]:
+        """Paths of the modules that a LoRA can change."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelPart:
     """A model of diffusers, loaded strictly.
@@ -101,14 +110,16 @@ class ModelPart:
 
     def load(self, folder: Path, settings: PartSettings) -> Any:
         """See `Part`; a file for its role replaces some or all of its tensors."""
+        from easyanimate_torch.checkpoint import load_model
         from easyanimate_torch.device import choose_vae_dtype
 
-        from easyanimate_dit.loading.component import load_model, replace_weights
+        from easyanimate_dit.loading.component import freeze, replace_weights
 
         dtype = choose_vae_dtype(settings.dtype) if self.overflows else settings.dtype
         config = self.complete_config(read_json(folder / "config.json"))
         config = {name: config[name] for name in self.config}
-        model = load_model(Target(self.target).resolve(), folder, dtype, config, known_extras=self.extras)
+        model_class = Target(self.target).resolve()
+        model = freeze(load_model(model_class, folder, dtype=dtype, changes=config, known_extras=self.extras))
         if folder.name in settings.files:
             replace_weights(model, settings.files[folder.name])
         return model

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.checkpoint import check_components
 from easyanimate_core.errors import WeightsError
+from easyanimate_core.interfaces import TilingAutoencoder
 from easyanimate_core.request import Defaults, Task
 from easyanimate_core.spec import TRANSFORMER_FILE, ModelSpec
 from easyanimate_core.target import Later
 
-from easyanimate_dit.loading.part import PartSettings
+from easyanimate_dit.loading.part import NetworkPart, PartSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A model version whose networks are in this project's packages.
+    """A model that the pipeline of this package runs: a released version, or networks of your own.
 
     Args:
         key: Of the model: "v4".
@@ -162,14 +163,15 @@ class Release:
         from easyanimate_dit.sampling.request_pipeline import RequestPipeline
 
         pipeline = self.build_pipeline(self.load_components(options))
-        pipeline.vae.enable_tiling()  # pictures larger than a tile would take several times the memory
+        if isinstance(pipeline.vae, TilingAutoencoder):
+            pipeline.vae.enable_tiling()  # pictures larger than a tile would take several times the memory
         place_pipeline(pipeline, choose_device(options.device))
         return RequestPipeline(pipeline)
 
     def list_lora_targets(self) -> dict[str, Iterable[str]]:
         """Paths of the modules that a LoRA can change; see `ModelSpec`."""
-        parts: dict[str, Any] = {role: self.parts[role] for role in ("transformer", "text_encoder")}
-        return {role: part.list_lora_targets() for role, part in parts.items()}
+        parts = {role: self.parts[role] for role in ("transformer", "text_encoder") if role in self.parts}
+        return {role: part.list_lora_targets() for role, part in parts.items() if isinstance(part, NetworkPart)}
 
     def _list_parts(self, folder: WeightsFolder) -> dict[str, Part]:
         transformer: Any = self.parts["transformer"]

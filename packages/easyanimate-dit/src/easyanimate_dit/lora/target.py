@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from easyanimate_core.registry import load_plugins
 from torch import nn
 
-from easyanimate_dit.embedding import FusedProjectionAttention
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -24,7 +22,9 @@ def list_targets(model: nn.Module) -> dict[str, Any]:
     Transformer: every linear layer and every 1x1 convolution, except the fused attention of the resampler. Text
     encoder (a model of transformers): every linear layer of its stack, not the embeddings or the pooler.
     """
-    fused = tuple(f"{path}." for path, module in model.named_modules() if isinstance(module, FusedProjectionAttention))
+    fused = tuple(
+        f"{path}." for path, module in model.named_modules() if getattr(module, "has_fused_projections", False)
+    )
     is_text_encoder = hasattr(model, "get_input_embeddings")
     targets = {}
     for path, module in model.named_modules():

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from easyanimate_dit.attention import Attention
 from easyanimate_dit.diffusers_private import FeedForward, register_transformer_block
 from easyanimate_dit.normalization import LayerNorm
-from easyanimate_dit.pixart.attention import PixArtAttention
 from easyanimate_dit.pixart.motion_module import MotionModule
 
 
@@ -39,11 +39,11 @@ class PixArtMotionBlock(nn.Module):
         self.scale_shift_table = nn.Parameter(torch.randn(6, dim) / dim**0.5)
         # 1. Within each frame
         self.norm1 = LayerNorm(dim, eps=1e-6, elementwise_affine=False)
-        self.attn1 = PixArtAttention(dim, heads=heads, bias=attention_bias)
+        self.attn1 = Attention(dim, heads=heads, bias=attention_bias)
         # 2. Between frames
         self.attn_temporal = motion_module
         # 3. To the prompt: neither norm nor gate
-        self.attn2 = PixArtAttention(dim, heads=heads, cross_attention_dim=cross_attention_dim, bias=attention_bias)
+        self.attn2 = Attention(dim, heads=heads, cross_attention_dim=cross_attention_dim, bias=attention_bias)
         # 4. Feed-forward
         self.norm2 = LayerNorm(dim, eps=1e-6, elementwise_affine=False)
         self.ff = FeedForward(dim, activation_fn=activation_fn)
@@ -83,7 +83,7 @@ class PixArtMotionBlock(nn.Module):
         hidden_states = self.attn_temporal(hidden_states, grid)
 
         # 3. To the prompt
-        attended = self.attn2(hidden_states.flatten(1, 2), encoder_hidden_states, encoder_bias)
+        attended = self.attn2(hidden_states.flatten(1, 2), encoder_hidden_states, score_bias=encoder_bias)
         hidden_states = hidden_states + attended.view(hidden_states.shape)
 
         # 4. Feed-forward

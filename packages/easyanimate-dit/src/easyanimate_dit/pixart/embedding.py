@@ -9,24 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from easyanimate_dit.diffusers_private import TimestepEmbedding
-from easyanimate_dit.embedding import embed_numbers
-
-_NUM_FREQUENCIES = 256
-
-
-def make_grid_table(rows: int, columns: int, *, dim: int, base: int, interpolation: int) -> Float[Tensor, "P dim"]:
-    """Sinusoidal positions of a grid, which spans 0 to base / interpolation whatever its size is.
-
-    The first half of the channels is the column, the second half the row; each has its sines first, then its cosines.
-    Source: PixArt-alpha (arXiv 2310.00426).
-    """
-    frequency = 10000.0 ** (-torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
-
-    def embed(num: int) -> Tensor:
-        angle = torch.outer(torch.arange(num, dtype=torch.float64) * base / num / interpolation, frequency)
-        return torch.cat([angle.sin(), angle.cos()], dim=1).float()
-
-    return torch.cat([embed(columns).repeat(rows, 1), embed(rows).repeat_interleave(columns, dim=0)], dim=1)
+from easyanimate_dit.embedding import NUM_FREQUENCIES, embed_numbers, make_grid_table
 
 
 class GridPatchEmbed(nn.Module):
@@ -67,10 +50,10 @@ class TimeSizeEmbedding(nn.Module):
 
     def __init__(self, dim: int, *, has_size_condition: bool) -> None:
         super().__init__()
-        self.timestep_embedder = TimestepEmbedding(_NUM_FREQUENCIES, dim)
+        self.timestep_embedder = TimestepEmbedding(NUM_FREQUENCIES, dim)
         if has_size_condition:
-            self.resolution_embedder = TimestepEmbedding(_NUM_FREQUENCIES, dim // 3)
-            self.aspect_ratio_embedder = TimestepEmbedding(_NUM_FREQUENCIES, dim // 3)
+            self.resolution_embedder = TimestepEmbedding(NUM_FREQUENCIES, dim // 3)
+            self.aspect_ratio_embedder = TimestepEmbedding(NUM_FREQUENCIES, dim // 3)
             for embedder in (self.resolution_embedder, self.aspect_ratio_embedder):
                 nn.init.zeros_(embedder.linear_2.weight)
                 nn.init.zeros_(embedder.linear_2.bias)

@@ -3,7 +3,6 @@
 Axes: B batch, F latent frames, P tokens of a frame in R rows and K columns, C inner width, S sequences of T tokens.
 """
 
-import math
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -11,24 +10,22 @@ from easyanimate_core.errors import EasyAnimateError
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from easyanimate_dit.attention import Attention
 from easyanimate_dit.diffusers_private import FeedForward
+from easyanimate_dit.embedding import make_frame_table
 from easyanimate_dit.normalization import LayerNorm
-from easyanimate_dit.pixart.attention import PixArtAttention
 
 _NUM_GROUPS = 32
 
 
 class FrameTable(nn.Module):
-    """Sinusoidal table of frame positions, interleaved sine and cosine; part of the weights."""
+    """Frame positions as part of the weights."""
 
     pe: Tensor
 
     def __init__(self, dim: int, max_frames: int) -> None:
         super().__init__()
-        frame = torch.arange(max_frames, dtype=torch.float32)[:, None]
-        frequency = torch.exp(torch.arange(0, dim, 2, dtype=torch.float32) * (-math.log(10000.0) / dim))
-        pe = torch.stack([(frame * frequency).sin(), (frame * frequency).cos()], dim=-1).flatten(1)
-        self.register_buffer("pe", pe[None])
+        self.register_buffer("pe", make_frame_table(max_frames, dim)[None])
 
     def forward(self, tokens: Float[Tensor, "B F P C"]) -> Float[Tensor, "B F P C"]:
         """Add row f to every token of the f-th frame."""
@@ -114,7 +111,7 @@ class GlobalGrouping:
         return sequences.view(shape)
 
 
-class MotionAttention(PixArtAttention):
+class MotionAttention(Attention):
     """Self-attention over the tokens that a grouping brings together, with frame positions.
 
     Args:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from easyanimate_dit.pixart import NUM_CLIP_TOKENS
+from easyanimate_dit.pixart import NUM_CLIP_TOKENS, Transformer3DModel
 from easyanimate_dit.pixart.caption_cleaning import clean_caption
 from easyanimate_dit.sampling.conditioning import ClipEmbedConditioner, PixArtSizeConditioner
 from easyanimate_dit.sampling.latent import LatentCodec
-from easyanimate_dit.sampling.preparation import VersionParts
 from easyanimate_dit.sampling.text import TextBranch, TextConditioner
+from easyanimate_dit.sampling.version_parts import VersionParts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,8 @@ def make_pixart_parts(
         smooth: Whether the borders of the VAE's chunks are smoothed.
         inpaint: How a clip that is given in part is kept; None for a version that cannot.
     """
-    transformer, tokenizer = components["transformer"], components["tokenizer"]
+    transformer: Transformer3DModel = components["transformer"]
+    tokenizer = components["tokenizer"]
     text = TextBranch(
         tokenizer=tokenizer,
         encoder=components["text_encoder"],

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import torch
 from easyanimate_core.errors import RequestError
-from easyanimate_core.registry import load_plugins
 from easyanimate_core.request import Progress, Video
 from easyanimate_core.shapes import PixelShape
 
 from easyanimate_dit.sampling.long_video import join_segments, plan_segments
 from easyanimate_dit.sampling.noise import SeededNoise
 from easyanimate_dit.sampling.request_clip import RequestClip, clip_from_images, clip_from_video
-from easyanimate_dit.sampling.sampler import SAMPLERS, make_scheduler
+from easyanimate_dit.sampling.scheduler import make_scheduler
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +30,7 @@ class RequestPipeline:
     """A `VideoPipeline`: makes the clip that a request describes.
 
     Args:
-        pipeline: The sampling pipeline; its scheduler's configuration is that of every sampler.
+        pipeline: The sampling pipeline; the configuration of its scheduler is that of every sampler.
     """
 
     def __init__(self, pipeline: EasyAnimatePipeline) -> None:
@@ -56,8 +55,7 @@ class RequestPipeline:
             RequestError: the model cannot do what the request asks.
         """
         rule = self.pipeline.parts.codec.shapes
-        samplers = {spec.name: spec for spec in (*load_plugins().schedulers().values(), *SAMPLERS)}
-        self.pipeline.scheduler = make_scheduler(request.sampler, self._scheduler_config, samplers.values())
+        self.pipeline.scheduler = make_scheduler(request.sampler, self._scheduler_config)
         noise = SeededNoise(torch.Generator().manual_seed(request.seed))
         if request.segment_frames is None:
             rule.check(PixelShape(request.num_frames, request.height, request.width))
@@ -114,6 +112,7 @@ class RequestPipeline:
             strength=request.strength,
             num_inference_steps=request.num_inference_steps,
             guidance_scale=request.guidance_scale,
+            guidance_rescale=request.guidance_rescale,
             negative_prompt=request.negative_prompt,
             noise=noise,
             on_progress=request.on_progress,

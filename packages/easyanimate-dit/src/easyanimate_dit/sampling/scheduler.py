@@ -1,4 +1,4 @@
-"""What a run asks of a sampler: its timesteps, a step whose noise comes from the run's source, and Euler ancestral.
+"""Schedulers, which a user knows as samplers: made by name, their timesteps, a step whose noise is the run's own.
 
 Axes: B batch, C channels, T frames, H height, W width of the latents.
 """
@@ -6,22 +6,48 @@ Axes: B batch, C channels, T frames, H height, W width of the latents.
 from __future__ import annotations
 
 import inspect
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from diffusers.schedulers.scheduling_euler_ancestral_discrete import (
     EulerAncestralDiscreteScheduler,
     EulerAncestralDiscreteSchedulerOutput,
 )
-from easyanimate_core.errors import RequestError
+from easyanimate_core.errors import RequestError, near_misses
+from easyanimate_core.registry import load_plugins
+from easyanimate_torch.quiet import silence_libraries
 
 from easyanimate_dit.sampling.noise import NoiseUse
-from easyanimate_dit.sampling.sampler import allow_tensors_as_arrays
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     import torch
+    from easyanimate_core.interfaces import Scheduler
     from torch import Tensor
 
     from easyanimate_dit.sampling.noise import NoiseSource
+
+
+def make_scheduler(name: str, config: Mapping[str, Any]) -> Scheduler:
+    """Make the sampler that a plugin offers as `name`.
+
+    Args:
+        name: As on the command line.
+        config: Of the scheduler of the weights. It may name another class (the official one says DDPMScheduler): all
+            schedulers share its fields.
+
+    Raises:
+        RequestError: No sampler has this name.
+    """
+    known = load_plugins().schedulers()
+    if name not in known:
+        raise RequestError(
+            "There is no such sampler.", received=name, expected=", ".join(known), fix=near_misses(name, known)
+        )
+    with _allow_tensors_as_arrays(), silence_libraries():
+        return known[name].create(dict(config))
 
 
 class EulerAncestralScheduler(EulerAncestralDiscreteScheduler):
@@ -65,8 +91,8 @@ class EulerAncestralScheduler(EulerAncestralDiscreteScheduler):
         return EulerAncestralDiscreteSchedulerOutput(prev_sample=previous, pred_original_sample=clean)
 
 
-def set_timesteps(scheduler: Any, num_inference_steps: int, strength: float) -> Tensor:
-    """Choose the timesteps of a run, and return them on the CPU, where the sampler's own tables are.
+def set_timesteps(scheduler: Scheduler, num_inference_steps: int, strength: float) -> Tensor:
+    """Choose the timesteps of a run, and return them on the CPU, where the scheduler's own tables are.
 
     Strength below 1 skips the first ones: `num_inference_steps * strength`, rounded down, are used.
 
@@ -74,7 +100,7 @@ def set_timesteps(scheduler: Any, num_inference_steps: int, strength: float) -> 
         RequestError: the sampler has not as many steps, or so few are left that the source would come back unchanged.
     """
     try:
-        with allow_tensors_as_arrays():
+        with _allow_tensors_as_arrays():
             scheduler.set_timesteps(num_inference_steps, device="cpu")
     except ValueError as error:
         raise RequestError(
@@ -90,15 +116,22 @@ def set_timesteps(scheduler: Any, num_inference_steps: int, strength: float) -> 
             expected=f"a strength of at least 1 / {num_inference_steps}",
             fix="use more steps or a higher strength",
         )
-    skipped = (num_inference_steps - used) * getattr(scheduler, "order", 1)
-    # The sampler need not search for its first timestep, and noise can be added before the first step.
-    if hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(skipped)
+    skipped = (num_inference_steps - used) * scheduler.order
+    # The scheduler need not search for its first timestep, and noise can be added before the first step.
+    set_begin_index = getattr(scheduler, "set_begin_index", None)
+    if set_begin_index is not None:
+        set_begin_index(skipped)
     return scheduler.timesteps[skipped:]
 
 
-def take_step(scheduler: Any, prediction: Tensor, timestep: Tensor, latents: Tensor, noise: NoiseSource) -> Tensor:
-    """Take one step; noise comes from the run's source."""
+def take_step(
+    scheduler: Scheduler, prediction: Tensor, timestep: Tensor, latents: Tensor, noise: NoiseSource
+) -> Tensor:
+    """Take one step; its noise comes from the run's source.
+
+    A scheduler with an attribute `takes_noise` that is true gets a draw as `variance_noise`; one whose step has an
+    argument `generator` draws by itself.
+    """
     options: dict[str, Any] = {}
     if getattr(scheduler, "takes_noise", False):
         options["variance_noise"] = noise.draw(
@@ -106,4 +139,17 @@ def take_step(scheduler: Any, prediction: Tensor, timestep: Tensor, latents: Ten
         )
     elif "generator" in inspect.signature(scheduler.step).parameters:
         options["generator"] = noise.generator
-    return scheduler.step(prediction, timestep, latents, return_dict=False, **options)[0]
+    step: Any = scheduler.step
+    return step(prediction, timestep, latents, return_dict=False, **options)[0]
+
+
+@contextmanager
+def _allow_tensors_as_arrays() -> Iterator[None]:
+    """Silence a deprecation of NumPy 2 inside diffusers' schedulers, which hand tensors to `numpy.array`."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        yield
+
+
+if TYPE_CHECKING:  # the class is what the sampling pipeline takes
+    _: type[Scheduler] = EulerAncestralScheduler

@@ -1,1 +1,1 @@
-"""Training of the video transformer: `ea train dit`, or `torchrun -m easyanimate_dit.training` in several processes."""
+"""Training of the video transformer: `ea train dit` and `ea train lora`."""

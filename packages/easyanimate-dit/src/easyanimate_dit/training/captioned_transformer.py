@@ -1,4 +1,4 @@
-"""A text encoder that is trained with the transformer: both as one module, which is told of captions by their tokens.
+"""A text encoder that is trained together with the transformer, as one module that takes captions as tokens.
 
 Axes: B captions, L tokens.
 """
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TokenConditioner:
-    """Captions to the arguments of `CaptionedTransformer`, in place of a `TextConditioner`.
+    """Captions to the arguments of `CaptionedTransformer`; replaces the `TextConditioner`.
 
     Args:
-        trained: Gives tokens alone.
-        others: Give the transformer's arguments.
+        trained: The branch whose encoder is trained; it only tokenizes here.
+        others: The other text encoders.
     """
 
     trained: TextBranch
     others: TextConditioner
 
     def encode(self, prompts: Sequence[str], *, device: torch.device, dtype: torch.dtype) -> Conditions:
-        """`caption_ids` and `caption_mask` [B, L], and what the other text encoders say."""
+        """`caption_ids` and `caption_mask` [B, L], and the states of the other text encoders."""
         tokens = self.trained.tokenize(prompts).to(device)
         states = self.others.encode(prompts, device=device, dtype=dtype)
         return {"caption_ids": tokens.input_ids, "caption_mask": tokens.attention_mask, **states}
 
 
 class CaptionedTransformer(nn.Module):
-    """The transformer behind the text encoder that is trained with it; engines see one module.
+    """The transformer after the text encoder that is trained with it; engines see one module.
 
-    The text encoder stays without dropout, so that a step is the same in every process and every run.
+    The text encoder has no dropout, so that a step is the same in every process and every run.
 
     Args:
-        transformer: The denoiser.
-        branch: Has the text encoder.
+        transformer: The transformer.
+        branch: The branch with the text encoder.
     """
 
     def __init__(self, transformer: nn.Module, branch: TextBranch) -> None:
@@ -56,7 +56,7 @@ class CaptionedTransformer(nn.Module):
     def forward(
         self, latents: Tensor, timesteps: Tensor, *, caption_ids: Tensor, caption_mask: Tensor, **arguments: Any
     ) -> Any:
-        """What the transformer says for these tokens; its other arguments are passed on."""
+        """The transformer's prediction with the states of these tokens; further arguments are passed on."""
         states = self.text_encoder(caption_ids, attention_mask=caption_mask).last_hidden_state
         text = {self._states: states.to(latents.dtype), self._mask: caption_mask}
         return self.transformer(latents, timesteps, **text, **arguments)

@@ -1,4 +1,4 @@
-"""Settings of transformer training: what the files for `ea train dit` and `ea train lora` hold."""
+"""Settings of transformer training: `ea train dit` and `ea train lora`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from easyanimate_train.config import RunConfig
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig:
-    """What the transformer learns to do beside text to video.
+    """Tasks beside text to video: start and end images.
 
     Args:
-        start_share: Share of the clips of which a start image is given. This and `ends_share` count for data without
-            masks; data with `mask_rule` decides by its masks.
-        ends_share: Share of which a start and an end image are given.
-        given_frames: Frames that an image is repeated for, as at generation.
-        image_share: Share of the clips of which something is given that are seen through the image encoder, too.
-        blank_share: V4: share of the clips of which nothing is given that are told so by zeros, as at generation; the
-            others by a coded mask.
+        start_share: Share of the clips that are trained with their first frame given as a start image. This and
+            `ends_share` apply to data without masks; with `data.mask_rule` the masks decide.
+        ends_share: Share of the clips that are trained with a start and an end image given.
+        given_frames: Frames that a given image is repeated for, as in generation.
+        image_share: Share of the clips with given frames whose first frame also goes through the image encoder.
+        blank_share: V4: share of the clips without given frames whose inpaint latents are zeros, as in generation; the
+            others have an encoded mask.
     """
 
     start_share: float = 0.0
@@ -31,23 +31,23 @@ class TaskConfig:
     blank_share: float = 0.9
 
     def __post_init__(self) -> None:
-        """Refuse shares that are none."""
+        """Refuse shares outside 0 to 1."""
         shares = (self.start_share, self.ends_share, self.start_share + self.ends_share, self.image_share)
         if not all(0 <= share <= 1 for share in (*shares, self.blank_share)):
             raise RequestError(
-                "The shares of a task lie between 0 and 1.",
+                "A share of the task is out of range.",
                 received=self,
-                expected="start_share and ends_share together at most 1",
+                expected="each from 0 to 1, start_share and ends_share together at most 1",
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationConfig:
-    """Clips that are made during training.
+    """Clips that are generated during training.
 
     Args:
-        prompts: What they show.
-        seed: Of their noise, the same at every validation.
+        prompts: Prompt of a clip that is generated at every validation; can be repeated.
+        seed: Seed of the clips, the same at every validation.
     """
 
     prompts: tuple[str, ...] = ()
@@ -56,24 +56,28 @@ class ValidationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DitTrainingConfig(RunConfig):
-    """Everything a run is determined by.
+    """Settings of transformer training.
 
     Args:
-        model: Key of the model version.
-        weights: As `ea run --weights` takes it: a name, or a folder in the original's layout with every part.
-        fresh: Start from fresh weights of the transformer instead of those in the folder.
-        trainable: Names of modules that are trained, such as "transformer_blocks.6"; none: the whole transformer.
-        slow: Names of modules that are trained at `slow_rate` times the learning rate.
-        slow_rate: See `slow`; the original has a half in V3 and V4, a tenth before.
-        cache: Keep latents and text states on disk, so that each clip and caption is encoded once.
-        cache_folder: Where; several runs may share it. None takes `out/cache`.
-        task: What is learnt.
-        timesteps: "uniform", or "logit_normal" as V3 and V4 draw them: floor(1000 sigmoid(N(0, 1))).
-        loss: "mse" of what the model predicts, or "variational": V1's to V3's own, which learns the variance, too.
-        snr: Of "variational": judge early steps by the clean latents instead of the noise.
-        motion_sub_loss: Weight of the loss on differences of neighbouring frames (the original: 0.25 where used).
-        noise_offset: Adds this much of a number that is the same for a whole channel to the noise.
-        validation: Clips made every `validate_every` steps.
+        model: Key of the model version to train.
+        weights: Weights to start from, as for `ea run --weights`: a name, or a folder in the original's layout.
+        fresh: Start from randomly initialised weights of the transformer.
+        trainable: Train only parameters whose names contain this, such as "transformer_blocks.6"; can be repeated.
+            None trains the whole transformer.
+        slow: Train parameters whose names contain this at `slow_rate` times the learning rate; can be repeated.
+        slow_rate: Factor of the learning rate for the parameters that `slow` names. The original has 0.5 in V3 and V4,
+            0.1 before.
+        cache: Keep latents and text states on disk, so that each clip and caption is encoded only once.
+        cache_folder: Folder of the cache, which several runs may share (default: `cache` in the output folder).
+        task: Tasks beside text to video.
+        timesteps: Distribution of the timesteps: uniform, or logit-normal as in V3 and V4. That is
+            floor(1000 sigmoid(N(0, 1))).
+        loss: Loss function: mean squared error, or the variational loss of V1 to V3, which also trains the variance.
+        snr: With the variational loss, compare the clean latents instead of the noise at early timesteps.
+        motion_sub_loss: Weight of an additional loss on the differences of neighbouring frames. The original has 0.25
+            where it is used.
+        noise_offset: Strength of offset noise, a random value added to all noise of a channel.
+        validation: Clips that are generated every `validate_every` steps.
     """
 
     model: str = "v4"
@@ -95,17 +99,18 @@ class DitTrainingConfig(RunConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class LoraConfig:
-    """What a LoRA may change.
+    """Settings of a LoRA.
 
     Args:
-        rank: Of every change.
-        alpha: The changes count alpha / rank.
-        targets: Parts of the paths of the transformer's modules that are trained, such as "attn1." or "blocks.3.";
-            none: every module that the original gives LoRA weights.
-        text_encoder: Train the first text encoder, too, at half the learning rate; its states are then not kept by
-            `cache`.
-        dora: Learn the norm of each row of the weights apart from its direction (Liu et al., arXiv 2402.09353).
-        format: What `lora.safetensors` is written as: "original", or "peft", which diffusers and peft read, too.
+        rank: Rank of every LoRA matrix.
+        alpha: Scale of the LoRA: its weight is alpha / rank.
+        targets: Train only modules whose path contains this, such as "attn1." or "blocks.3."; can be repeated. None
+            trains all modules for which the original has LoRA weights.
+        text_encoder: Also train a LoRA of the first text encoder, at half the learning rate. `cache` then does not keep
+            its states.
+        dora: Train a DoRA, which learns the norm and the direction of the weights separately. Liu et al., arXiv
+            2402.09353.
+        format: Format of `lora.safetensors`: the original's, or peft's, which diffusers also reads.
     """
 
     rank: int = 16
@@ -116,9 +121,9 @@ class LoraConfig:
     format: Literal["original", "peft"] = "original"
 
     def __post_init__(self) -> None:
-        """Refuse a LoRA of nothing, and one that cannot be written."""
+        """Refuse a rank of 0, and a LoRA that cannot be written."""
         if self.rank < 1:
-            raise RequestError("The rank of a LoRA must be positive.", received=self.rank, expected="1 or more")
+            raise RequestError("lora.rank must be at least 1.", received=self.rank)
         if self.dora and self.format != "peft":
             raise RequestError(
                 "The original's format cannot hold DoRA.",
@@ -129,19 +134,19 @@ class LoraConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LcmConfig:
-    """Distillation to a few steps (LCM-LoRA): the LoRA learns to jump from noise to the guided clip at once.
+    """Settings of an LCM-LoRA: consistency distillation to a few sampling steps.
 
-    Such a LoRA is used with `--sampler lcm`, about 4 steps and without guidance. `loss`, `snr`, `timesteps` and
+    Such a LoRA is used with `--sampler lcm`, about 4 steps and no guidance. `loss`, `snr`, `timesteps` and
     `motion_sub_loss` have no effect on it.
 
     Args:
-        enabled: Whether the LoRA is one.
-        num_ddim_steps: Steps that the frozen transformer would take from noise to clip; the LoRA learns each of them.
-        guidance: Lowest and highest w that the frozen transformer is guided with, drawn for each clip; w is 1 less than
-            the guidance scale of `ea run`.
-        timestep_scaling: How fast the noise that goes in stops counting as a part of the clip. The sampler has 10.
-        loss: "l2", or "huber", which judges large errors less.
-        huber_c: Errors below count squared.
+        enabled: Train an LCM-LoRA, which generates in about 4 steps and without guidance.
+        num_ddim_steps: Number of DDIM steps of the teacher, the transformer without LoRA.
+        guidance: Range of the teacher's guidance w, drawn for each clip; w is the guidance scale of `ea run` minus 1.
+        timestep_scaling: Factor of the timesteps in the boundary condition; the sampler `lcm` has 10. The larger, the
+            less of the noisy latents is kept.
+        loss: Distillation loss: mean squared error, or pseudo-Huber, which large errors dominate less.
+        huber_c: Constant c of the pseudo-Huber loss; errors well below it count squared.
     """
 
     enabled: bool = False
@@ -152,11 +157,11 @@ class LcmConfig:
     huber_c: float = 0.001
 
     def __post_init__(self) -> None:
-        """Refuse what has no sense."""
+        """Refuse values out of range."""
         is_range = len(self.guidance) == 2 and self.guidance[0] <= self.guidance[1]  # noqa: PLR2004
         if not is_range:
             raise RequestError(
-                "lcm.guidance is a range.", received=self.guidance, expected="the lowest and the highest number"
+                "lcm.guidance must be a range.", received=self.guidance, expected="the lowest and the highest value"
             )
         if self.num_ddim_steps < 1 or self.timestep_scaling <= 0 or self.huber_c <= 0:
             raise RequestError(
@@ -169,22 +174,22 @@ class LcmConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LoraTrainingConfig(DitTrainingConfig):
-    """Everything a run is determined by that trains a LoRA; the transformer's weights stay as they are.
+    """Settings of LoRA training; the transformer's own weights are frozen.
 
     Args:
-        lora: What is trained; the other settings are those of the transformer.
-        lcm: Distillation to a few steps.
+        lora: Settings of the LoRA.
+        lcm: Settings of an LCM-LoRA.
     """
 
     lora: LoraConfig = field(default_factory=LoraConfig)
     lcm: LcmConfig = field(default_factory=LcmConfig)
 
     def __post_init__(self) -> None:
-        """Refuse what no run can have."""
+        """Refuse settings that contradict each other."""
         super().__post_init__()
         if self.lcm.enabled and self.lora.text_encoder:
             raise RequestError(
-                "A distillation leaves the text encoder as it is.",
+                "An LCM-LoRA cannot train the text encoder.",
                 received="lcm.enabled: true, lora.text_encoder: true",
                 fix="leave one of them out",
             )

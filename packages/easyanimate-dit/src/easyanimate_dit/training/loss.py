@@ -1,4 +1,4 @@
-"""The loss of transformer training.
+"""Timesteps, targets and the mean squared error of transformer training.
 
 Axes: B samples, C channels, t latent frames, h, w latent rows and columns.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def draw_timesteps(kind: str, num: int, *, num_train_timesteps: int, generator: torch.Generator) -> Int[Tensor, " B"]:
-    """Timesteps 0 to 999: "uniform", or "logit_normal": floor(1000 sigmoid(N(0, 1)))."""
+    """Draw timesteps from 0 to 999, "uniform" or "logit_normal": floor(1000 sigmoid(N(0, 1)))."""
     if kind == "uniform":
         return torch.randint(num_train_timesteps, (num,), generator=generator)
     drawn = torch.randn(num, generator=generator).sigmoid().mul(num_train_timesteps).floor()
@@ -29,7 +29,7 @@ def make_target(
     noise: Float[Tensor, "B C t h w"],
     timesteps: Int[Tensor, " B"],
 ) -> Float[Tensor, "B C t h w"]:
-    """What the transformer shall predict: the noise, or the velocity alpha * noise - sigma * latents."""
+    """The target of the prediction: the noise, or the velocity alpha * noise - sigma * latents."""
     if scheduler.config.prediction_type == "v_prediction":
         return scheduler.get_velocity(latents, noise, timesteps)
     return noise
@@ -38,14 +38,14 @@ def make_target(
 def compute_loss(
     prediction: Float[Tensor, "B D t h w"], target: Float[Tensor, "B C t h w"], *, motion_sub_loss: float = 0.0
 ) -> Float[Tensor, ""]:
-    """Mean squared error of the first C channels in float32; the learned variance is left alone.
+    """Mean squared error of the first C channels, in float32; channels of a learned variance are ignored.
 
-    With `motion_sub_loss` r: (1 - r) times that plus r times the same of the differences of neighbouring frames, for
-    more than two latent frames.
+    With `motion_sub_loss` r and more than two latent frames: (1 - r) times that, plus r times the mean squared error of
+    the differences between neighbouring frames.
     """
     prediction, target = prediction[:, : target.shape[1]].float(), target.float()
     loss = functional.mse_loss(prediction, target)
     if motion_sub_loss and target.shape[2] > 2:  # noqa: PLR2004
-        moved = functional.mse_loss(prediction.diff(dim=2), target.diff(dim=2))
-        loss = (1 - motion_sub_loss) * loss + motion_sub_loss * moved
+        motion = functional.mse_loss(prediction.diff(dim=2), target.diff(dim=2))
+        loss = (1 - motion_sub_loss) * loss + motion_sub_loss * motion
     return loss

@@ -1,4 +1,4 @@
-"""Settings of training that the original's scripts share; the plugins add what their version has. Torch-free.
+"""Default settings from the original's training scripts, which plugins extend for their version. Torch-free.
 
 Source: `scripts/train*.sh` of aigc-apps/EasyAnimate, as of V1 (April 2024) to V4 (August 2024).
 """
@@ -29,10 +29,10 @@ DIT: dict[str, Any] = _COMMON | {
     "checkpoint_every": 500,
     "data.workers": 8,
 }
-"""Of the transformer."""
+"""Defaults of `ea train dit`."""
 
 ABNORMAL_NORM: dict[str, Any] = {"optimizer.abnormal_after": 1000, "optimizer.first_norm_ratio": 5.0}
-"""V3 and V4 clip unusually large gradients further; not for LoRA."""
+"""V3 and V4 clip abnormally large gradients further, but not those of a LoRA."""
 
 LORA: dict[str, Any] = _COMMON | {
     "optimizer.learning_rate": 1e-4,
@@ -42,7 +42,7 @@ LORA: dict[str, Any] = _COMMON | {
     "lora.rank": 128,
     "lora.alpha": 64.0,
 }
-"""Of a LoRA."""
+"""Defaults of `ea train lora`."""
 
 VAE: dict[str, Any] = {
     "optimizer.learning_rate": 1e-4,
@@ -60,4 +60,4 @@ VAE: dict[str, Any] = {
     "seed": 23,
     "data.workers": 8,
 }
-"""Of a video VAE; V1 has none of its own."""
+"""Defaults of `ea train vae` for a video VAE, which V1 does not have."""

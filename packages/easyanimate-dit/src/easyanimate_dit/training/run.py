@@ -34,13 +34,16 @@ def train_dit(
 
     Args:
         config: Settings.
-        pipeline: Every part of the model, in float32.
-        dataset: The batches; None opens `config.data`.
-        resume: Go on from the newest checkpoint.
-        on_progress: Told of the steps that are logged.
+        pipeline: All components of the model, in float32.
+        dataset: Batches of training data; None opens `config.data`.
+        resume: Resume from the newest checkpoint.
+        on_progress: Called at every logged step with its numbers.
+
+    Returns:
+        The folder of the weights.
 
     Raises:
-        RequestError: When the loss is no longer finite, memory does not suffice, or the folder holds another run.
+        RequestError: The loss diverges, memory runs out, or the output folder holds another run.
     """
     batches = open_dataset(config, pipeline) if dataset is None else dataset
     task = prepare_task(config, pipeline, batches)
@@ -48,12 +51,12 @@ def train_dit(
 
 
 def open_dataset(config: DitTrainingConfig, pipeline: EasyAnimatePipeline) -> BatchedDataset:
-    """The batches that the settings ask for."""
+    """Open the training data that the settings ask for."""
     return config.data.open(seed=config.seed, chunk_frames=pipeline.parts.codec.shapes.chunk_frames)
 
 
 def prepare_task(config: DitTrainingConfig, pipeline: EasyAnimatePipeline, dataset: BatchedDataset) -> DenoisingTask:
-    """What is learnt; fresh weights and those of a LoRA are drawn from the seed."""
+    """Make the training task; fresh weights and those of a LoRA are drawn from the seed."""
     torch.manual_seed(config.seed)
     if config.fresh:
         pipeline.register_modules(transformer=type(pipeline.transformer).from_config(pipeline.transformer.config))

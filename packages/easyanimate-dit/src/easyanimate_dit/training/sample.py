@@ -1,4 +1,4 @@
-"""Training samples: clips and captions to what the transformer is given.
+"""Training samples: clips and captions, encoded for the transformer.
 
 Axes: B samples, T frames, H height, W width in pixels; C channels, t, h, w in latents.
 """
@@ -14,14 +14,14 @@ from torch import Tensor
 
 from easyanimate_dit.sampling.inpaint import code_masked_clip
 from easyanimate_dit.sampling.noise import SeededNoise
-from easyanimate_dit.training.cache import Cache, fingerprint, refuse_nameless, stack
+from easyanimate_dit.training.cache import Cache, fingerprint, require_identity, stack_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from easyanimate_core.dataset import BatchedDataset, BatchRow, TrainingBatch
-    from easyanimate_train.stream import Place
+    from easyanimate_train.stream import BatchShard
 
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
     from easyanimate_dit.training.config import DitTrainingConfig, TaskConfig
@@ -31,14 +31,14 @@ TEXT, START, ENDS = 0, 1, 2
 
 @dataclass(frozen=True)
 class Samples:
-    """A batch.
+    """An encoded batch.
 
     Args:
-        mean: Posterior means [B, C, t, h, w], scaled for the transformer.
-        deviation: Posterior deviations, the same.
-        captions: [B].
-        given: Arguments of the forward pass for the given frames, each [B, ...]; empty for plain transformers.
-        image: Arguments of `encode_condition` for the reference image, each [B, ...], zeros where there is none.
+        mean: Posterior means of the latents [B, C, t, h, w], scaled for the transformer.
+        deviation: Posterior standard deviations, likewise.
+        captions: The B captions.
+        given: Forward arguments for the given frames, each [B, ...]; empty for transformers without inpainting.
+        image: Forward arguments for the reference image, each [B, ...], zeros where there is none.
     """
 
     mean: Tensor
@@ -48,11 +48,11 @@ class Samples:
     image: dict[str, Tensor]
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of samples."""
         return len(self.captions)
 
     def entry(self, row: int) -> dict[str, Tensor]:
-        """One of them, as a cache keeps it."""
+        """A sample, as the cache keeps it."""
         parts = {"mean": self.mean, "deviation": self.deviation}
         parts |= {f"given.{name}": value for name, value in self.given.items()}
         parts |= {f"image.{name}": value for name, value in self.image.items()}
@@ -60,18 +60,18 @@ class Samples:
 
     @classmethod
     def join(cls, entries: list[tuple[dict[str, Tensor], str]]) -> Samples:
-        """The batch of what a cache kept."""
+        """The batch of cached samples: tensors and caption of each."""
         tensors = [entry for entry, _ in entries]
         return cls(
             mean=torch.stack([entry["mean"] for entry in tensors]),
             deviation=torch.stack([entry["deviation"] for entry in tensors]),
             captions=[text for _, text in entries],
-            given=stack(tensors, "given."),
-            image=stack(tensors, "image."),
+            given=stack_entries(tensors, "given."),
+            image=stack_entries(tensors, "image."),
         )
 
     def to(self, device: torch.device) -> Samples:
-        """The same on a device."""
+        """The batch on a device."""
         return Samples(
             self.mean.to(device),
             self.deviation.to(device),
@@ -81,55 +81,55 @@ class Samples:
         )
 
 
-class SampleReader:
-    """Reads what a process takes of a batch: from the cache where all of it is there, else the clips themselves.
+class SampleLoader:
+    """Loads a shard of a batch: encoded samples where the cache has all of its rows, else the clips.
 
     Args:
-        dataset: The batches.
-        cache: What was encoded before; None for none.
+        dataset: Batches of training data.
+        cache: The cache of encoded samples; None for none.
     """
 
     def __init__(self, dataset: BatchedDataset, cache: Cache | None) -> None:
         self._dataset, self._cache = dataset, cache
 
-    def __call__(self, batch: Any, place: Place) -> Samples | TrainingBatch:
-        """Samples, or clips that are still to be encoded."""
+    def __call__(self, batch: Any, shard: BatchShard) -> Samples | TrainingBatch:
+        """Samples from the cache, or clips that are still to be encoded."""
         if self._cache is not None:
-            found = [self._cache.read(name_row(self._cache, row)) for row in place.described]
+            found = [self._cache.read(make_row_key(self._cache, row)) for row in shard.descriptions]
             kept = [entry for entry in found if entry is not None]
             if len(kept) == len(found):
                 return Samples.join(kept)
-        return self._dataset.load(batch, place.rows)
+        return self._dataset.load(batch, shard.rows)
 
 
-def name_row(cache: Cache, row: BatchRow) -> str:
-    """Key of what is made of a row."""
-    refuse_nameless(row.identity)
-    return cache.name(row.identity, row.seed)
+def make_row_key(cache: Cache, row: BatchRow) -> str:
+    """Key of the encoded sample of a row."""
+    require_identity(row.identity)
+    return cache.make_key(row.identity, row.seed)
 
 
 def open_cache(config: DitTrainingConfig, pipeline: EasyAnimatePipeline) -> Cache | None:
-    """The cache of latents that the settings ask for."""
+    """The cache of latents, where the settings ask for one."""
     if not config.cache:
         return None
-    made_by = fingerprint([pipeline.vae, pipeline.image_encoder])
+    encoders = fingerprint([pipeline.vae, pipeline.image_encoder])
     return Cache(
-        find_folder(config, "latents"), f"{made_by} {pipeline.vae.config.scaling_factor} {asdict(config.task)}"
+        find_folder(config, "latents"), f"{encoders} {pipeline.vae.config.scaling_factor} {asdict(config.task)}"
     )
 
 
 def find_folder(config: DitTrainingConfig, kind: str) -> Path:
-    """Where a run keeps "latents", or "text"."""
+    """Folder in which a run caches "latents" or "text"."""
     return (config.cache_folder or config.out / "cache") / kind
 
 
 class SampleEncoder:
-    """Clips to samples. What a row is given is drawn from its own seed, so that it can be kept.
+    """Encodes clips. The random choices for a row come from its own seed, so that the result can be cached.
 
     Args:
-        pipeline: Has the VAE, the image encoder and the way this version keeps given frames.
+        pipeline: Has the VAE, the image encoder, and how this model version encodes given frames.
         task: Shares of the tasks.
-        cache: Keeps what is made; None keeps nothing.
+        cache: Keeps the samples; None keeps nothing.
     """
 
     def __init__(self, pipeline: EasyAnimatePipeline, task: TaskConfig, cache: Cache | None = None) -> None:
@@ -139,14 +139,14 @@ class SampleEncoder:
         self._cache = cache
 
     def encode(self, batch: TrainingBatch, rows: Sequence[BatchRow], device: torch.device) -> Samples:
-        """The samples of a batch, on a device where the encoders are.
+        """Encode a batch on the device that the encoders are on.
 
-        Rows that a cache has are taken from there, and what it has is never replaced: a run that was killed and goes on
-        finds what it would have made, to the last bit.
+        Rows that are in the cache are taken from there, and cached entries are never replaced: a run that was killed
+        and is resumed finds exactly what it would have encoded.
         """
         if self._cache is None:
             return self._make(batch, rows, device)
-        keys = [name_row(self._cache, row) for row in rows]
+        keys = [make_row_key(self._cache, row) for row in rows]
         found = {key: entry for key in keys if (entry := self._cache.read(key)) is not None}
         missing = [index for index, key in enumerate(keys) if key not in found]
         if missing:
@@ -154,7 +154,7 @@ class SampleEncoder:
             for number, index in enumerate(missing):
                 entry = {name: value.cpu() for name, value in made.entry(number).items()}, made.captions[number]
                 found[keys[index]] = entry
-                if not batch["bad"]:  # another clip stands in for one that cannot be read now
+                if not batch["bad"]:  # a clip that cannot be read now was replaced by another
                     self._cache.write(keys[index], *entry)
         return Samples.join([found[key] for key in keys]).to(device)
 
@@ -179,7 +179,7 @@ class SampleEncoder:
         return Samples(
             # Contiguous, as they come from a cache: the last bits of what follows depend on it.
             (posterior.mean * scale).float().contiguous(),
-            (posterior.std * scale).float().contiguous(),
+            (torch.exp(0.5 * posterior.logvar) * scale).float().contiguous(),
             batch["text"],
             self._encode_given(self._hold_ends(pixels, tasks), masks, posterior.mean.shape, rngs),
             _join([self._encode_image(clip[0] if show else None) for clip, show in zip(clips, shown, strict=True)]),
@@ -188,17 +188,17 @@ class SampleEncoder:
     def _encode_given(
         self, pixels: Tensor, masks: Tensor, shape: torch.Size, rngs: list[np.random.Generator]
     ) -> dict[str, Tensor]:
-        """Arguments for the given frames; only what is given is encoded, with noise of each row's own seed."""
+        """Forward arguments for the given frames; only these are encoded, with noise from each row's own seed."""
         if self._parts.inpaint is None:
             return {}
         device, codec = pixels.device, self._parts.codec
         seeds = [int(rng.integers(2**31)) for rng in rngs]
         whole = (masks == 1).flatten(1).all(1).tolist()
-        told = [not every or rng.random() >= self._task.blank_share for every, rng in zip(whole, rngs, strict=True)]
-        rows = [row for row, tell in enumerate(told) if tell]
-        unseen = SeededNoise(torch.Generator().manual_seed(seeds[0]))
-        nothing = self._parts.inpaint.condition(None, (1, *shape[1:]), codec, unseen, device=device)
-        given = {name: value.repeat(len(told), *[1] * (value.dim() - 1)) for name, value in nothing.items()}
+        encoded = [not every or rng.random() >= self._task.blank_share for every, rng in zip(whole, rngs, strict=True)]
+        rows = [row for row, wanted in enumerate(encoded) if wanted]
+        noise = SeededNoise(torch.Generator().manual_seed(seeds[0]))
+        nothing = self._parts.inpaint.condition(None, (1, *shape[1:]), codec, noise, device=device)
+        given = {name: value.repeat(len(encoded), *[1] * (value.dim() - 1)) for name, value in nothing.items()}
         if rows and given:
             noise = SeededNoise([torch.Generator().manual_seed(seeds[row]) for row in rows])
             coded = code_masked_clip(pixels[rows], masks[rows], codec, noise, device=device)
@@ -213,7 +213,7 @@ class SampleEncoder:
         return ENDS if draw < self._task.start_share + self._task.ends_share else TEXT
 
     def _mask_ends(self, pixels: Tensor, tasks: list[int]) -> Tensor:
-        """[B, 1, T, H, W]: all between the given ends is made."""
+        """Masks [B, 1, T, H, W]: 0 for the given frames at the ends, 1 for those to generate."""
         kept = min(self._task.given_frames, pixels.shape[2] // 2)
         masks = torch.ones_like(pixels[:, :1], memory_format=torch.contiguous_format)
         for row, task in enumerate(tasks):
@@ -224,7 +224,7 @@ class SampleEncoder:
         return masks
 
     def _hold_ends(self, pixels: Tensor, tasks: list[int]) -> Tensor:
-        """Clips in which a given image stands still, as generation prepares them."""
+        """Clips in which a given image is repeated, as generation prepares them."""
         kept = min(self._task.given_frames, pixels.shape[2] // 2)
         held = pixels.clone()
         for row, task in enumerate(tasks):
@@ -243,11 +243,11 @@ class SampleEncoder:
 
 
 class CaptionEncoder:
-    """Captions to text arguments; each distinct caption is encoded once.
+    """Encodes captions, each distinct one once.
 
     Args:
-        encode: Gives the arguments of `encode_condition` for one caption, each [1, ...].
-        cache: Keeps them on disk; None keeps them in memory alone.
+        encode: Encodes a caption to forward arguments, each [1, ...].
+        cache: Keeps them on disk; None keeps them in memory only.
     """
 
     def __init__(self, encode: Callable[[str], dict[str, Tensor]], cache: Cache | None = None) -> None:
@@ -256,7 +256,7 @@ class CaptionEncoder:
 
     @torch.no_grad()
     def encode(self, captions: list[str]) -> dict[str, Tensor]:
-        """Arguments of `encode_condition`, each [B, ...], on the CPU."""
+        """Forward arguments for captions, each [B, ...], on the CPU."""
         for caption in captions:
             if caption not in self._kept:
                 self._kept[caption] = self._find(caption)
@@ -265,7 +265,7 @@ class CaptionEncoder:
     def _find(self, caption: str) -> dict[str, Tensor]:
         if self._cache is None:
             return {name: value.cpu() for name, value in self._encode(caption).items()}
-        key = self._cache.name(caption)
+        key = self._cache.make_key(caption)
         found = self._cache.read(key)
         if found is not None:
             return found[0]
@@ -275,7 +275,7 @@ class CaptionEncoder:
 
 
 def _choose(batch: TrainingBatch, rows: list[int]) -> TrainingBatch:
-    """Some rows of a batch."""
+    """Some rows of a batch, by their indices."""
     chosen: TrainingBatch = {
         "frames": batch["frames"][rows],
         "text": [batch["text"][row] for row in rows],

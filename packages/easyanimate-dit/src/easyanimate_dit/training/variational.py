@@ -1,4 +1,4 @@
-"""The loss of V1 to V3: noise, and the range of the variance that the transformer learns beside it.
+"""The loss of V1 to V3: squared error of the noise, and a variational bound that trains the predicted variance.
 
 Sources: Nichol and Dhariwal, arXiv 2102.09672 (learned variance, equations 14 and 15; respaced timesteps, section 4);
 Ho et al., arXiv 2006.11239 (posterior, equations 6 and 7; discretised likelihood, equation 13).
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 _SNR_STEP = 249
-"""With the SNR option, steps up to this one are judged by the clean latents, later ones by the noise."""
+"""With `snr`, the loss compares clean latents up to this step of the schedule, and noise after it."""
 
 _LEVELS = 255.0
-"""Latents count as if they had this many levels from -1 to 1."""
+"""The likelihood treats latents as if they had this many levels from -1 to 1."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class VariationalLoss:
     """The parts of the loss, each [B].
 
     Args:
-        mse: Squared error of the noise (or of the clean latents), mean over a sample.
-        bound: Variational bound in bits per latent value; only the variance learns from it.
+        mse: Mean squared error of the noise (or of the clean latents).
+        bound: Variational bound in bits per latent value; it has gradients for the variance only.
     """
 
     mse: Tensor
@@ -47,14 +47,14 @@ class VariationalLoss:
 
 
 def read_schedule(config: Mapping[str, Any]) -> NoiseSchedule:
-    """The schedule of a sampler's configuration.
+    """The noise schedule of a scheduler's configuration.
 
     Raises:
         RequestError: The model does not predict noise on a linear schedule.
     """
     if config.get("prediction_type", "epsilon") != "epsilon" or config.get("beta_schedule") != "linear":
         raise RequestError(
-            "The variational loss does not fit this model's schedule.",
+            "The variational loss does not support this model's noise schedule.",
             received=f"{config.get('prediction_type')}, {config.get('beta_schedule')}",
             expected="prediction_type epsilon, beta_schedule linear: the released V1 to V3",
             fix="use loss: mse",
@@ -64,13 +64,13 @@ def read_schedule(config: Mapping[str, Any]) -> NoiseSchedule:
 
 
 class NoiseSchedule:
-    """A linear schedule of 1000 steps, or some of its steps.
+    """A linear noise schedule, or evenly spaced steps of one.
 
     Args:
-        num_steps: Steps that are used, evenly spread over the 1000.
-        beta_start: Variance of the first of the 1000 steps.
-        beta_end: Variance of the last.
-        num_train_timesteps: The 1000.
+        num_steps: Number of steps.
+        beta_start: Variance of the first timestep.
+        beta_end: Variance of the last timestep.
+        num_train_timesteps: Number of timesteps of the whole schedule.
     """
 
     def __init__(
@@ -82,22 +82,22 @@ class NoiseSchedule:
         num_train_timesteps: int = 1000,
     ) -> None:
         betas = torch.linspace(beta_start, beta_end, num_train_timesteps, dtype=torch.float64)
-        kept = (1 - betas).cumprod(0)
+        alphas_cumprod = (1 - betas).cumprod(0)
         stride = (num_train_timesteps - 1) / max(num_steps - 1, 1)
         self.timesteps: Int[Tensor, " S"] = torch.tensor([round(index * stride) for index in range(num_steps)])
-        """The steps of the 1000; the transformer is told these numbers."""
-        self._alpha_bar = kept[self.timesteps]
-        before = torch.cat([torch.ones(1, dtype=torch.float64), self._alpha_bar[:-1]])
-        self._alpha_bar_before = before
-        self._beta = 1 - self._alpha_bar / before
-        self._posterior_variance = self._beta * (1 - before) / (1 - self._alpha_bar)
+        """The timesteps of the steps, as the transformer takes them."""
+        self._alpha_bar = alphas_cumprod[self.timesteps]
+        previous = torch.cat([torch.ones(1, dtype=torch.float64), self._alpha_bar[:-1]])
+        self._alpha_bar_previous = previous
+        self._beta = 1 - self._alpha_bar / previous
+        self._posterior_variance = self._beta * (1 - previous) / (1 - self._alpha_bar)
 
     def add_noise(
         self, latents: Float[Tensor, "B C t h w"], noise: Float[Tensor, "B C t h w"], index: Int[Tensor, " B"]
     ) -> Float[Tensor, "B C t h w"]:
-        """Noisy latents at step `index` of this schedule."""
-        kept = self._alpha_bar[index.cpu()]
-        return _at(kept.sqrt(), latents) * latents + _at((1 - kept).sqrt(), latents) * noise
+        """Noisy latents at the steps `index` of this schedule."""
+        alpha_bar = self._alpha_bar[index.cpu()]
+        return _expand(alpha_bar.sqrt(), latents) * latents + _expand((1 - alpha_bar).sqrt(), latents) * noise
 
     def compute_loss(
         self,
@@ -111,42 +111,44 @@ class NoiseSchedule:
         """The loss of each sample.
 
         Args:
-            output: Of the transformer: noise, then the place of the variance in its range; D is 2 C.
-            latents: Clean ones.
-            noise: What was added.
+            output: The transformer's output: the noise, then the variance between its bounds, -1 to 1; D is 2 C.
+            latents: The clean latents.
+            noise: The noise that was added.
             index: Steps of this schedule.
-            snr: Judge the early steps by the clean latents instead of the noise.
+            snr: Compare the clean latents instead of the noise at early steps.
         """
-        index = index.cpu()  # as the schedule is
-        predicted, place = output.float().chunk(2, dim=1)
+        index = index.cpu()  # where the schedule is
+        predicted, variance = output.float().chunk(2, dim=1)
         noisy = self.add_noise(latents, noise, index)
         mse = (noise - predicted).square().flatten(1).mean(1)
         if snr:
-            clean_mse = (latents - self._find_clean(noisy, predicted, index)).square().flatten(1).mean(1)
+            clean_mse = (latents - self._predict_clean(noisy, predicted, index)).square().flatten(1).mean(1)
             mse = torch.where((index > _SNR_STEP).to(mse.device), mse, clean_mse)
-        return VariationalLoss(mse, self._compute_bound(predicted.detach(), place, latents, noisy, index))
+        return VariationalLoss(mse, self._compute_bound(predicted.detach(), variance, latents, noisy, index))
 
-    def _find_clean(self, noisy: Tensor, predicted: Tensor, index: Tensor) -> Tensor:
-        kept = self._alpha_bar[index]
-        return _at(kept.rsqrt(), noisy) * noisy - _at((1 / kept - 1).sqrt(), noisy) * predicted
+    def _predict_clean(self, noisy: Tensor, predicted: Tensor, index: Tensor) -> Tensor:
+        alpha_bar = self._alpha_bar[index]
+        return _expand(alpha_bar.rsqrt(), noisy) * noisy - _expand((1 / alpha_bar - 1).sqrt(), noisy) * predicted
 
     def _find_mean(self, clean: Tensor, noisy: Tensor, index: Tensor) -> Tensor:
-        """Mean of the step before, given the clean latents."""
-        kept, before, beta = self._alpha_bar[index], self._alpha_bar_before[index], self._beta[index]
-        of_clean = beta * before.sqrt() / (1 - kept)
-        of_noisy = (1 - before) * (1 - beta).sqrt() / (1 - kept)
-        return _at(of_clean, noisy) * clean + _at(of_noisy, noisy) * noisy
+        """Posterior mean of the previous step, given the clean latents."""
+        alpha_bar, previous, beta = self._alpha_bar[index], self._alpha_bar_previous[index], self._beta[index]
+        of_clean = beta * previous.sqrt() / (1 - alpha_bar)
+        of_noisy = (1 - previous) * (1 - beta).sqrt() / (1 - alpha_bar)
+        return _expand(of_clean, noisy) * clean + _expand(of_noisy, noisy) * noisy
 
-    def _compute_bound(self, predicted: Tensor, place: Tensor, latents: Tensor, noisy: Tensor, index: Tensor) -> Tensor:
-        """In bits: the divergence from the true step before; at the first step the likelihood of the latents."""
+    def _compute_bound(
+        self, predicted: Tensor, variance: Tensor, latents: Tensor, noisy: Tensor, index: Tensor
+    ) -> Tensor:
+        """In bits: the divergence from the true previous step; at the first step, the negative log likelihood."""
         true_mean = self._find_mean(latents, noisy, index)
-        # The posterior's variance is 0 at the first step, where its logarithm is that of the second one.
+        # The posterior variance of the first step is 0; its logarithm is replaced by that of the second.
         logs = self._posterior_variance.clone()
         logs[0] = logs[1] if len(logs) > 1 else self._beta[0]
-        low, high = _at(logs.log()[index], noisy), _at(self._beta.log()[index], noisy)
-        share = (place + 1) / 2
+        low, high = _expand(logs.log()[index], noisy), _expand(self._beta.log()[index], noisy)
+        share = (variance + 1) / 2
         log_variance = share * high + (1 - share) * low
-        mean = self._find_mean(self._find_clean(noisy, predicted, index), noisy, index)
+        mean = self._find_mean(self._predict_clean(noisy, predicted, index), noisy, index)
         divergence = _diverge(true_mean, low, mean, log_variance)
         likelihood = -_log_likelihood(latents, mean, log_variance / 2)
         first = (index == 0).to(noisy.device).view(-1, *[1] * (noisy.ndim - 1))
@@ -154,20 +156,20 @@ class NoiseSchedule:
         return nats / math.log(2.0)
 
 
-def _at(values: Tensor, like: Tensor) -> Tensor:
-    """[B] of the schedule, in float32, ready to be multiplied with [B, ...]."""
+def _expand(values: Tensor, like: Tensor) -> Tensor:
+    """Values [B] of the schedule as float32 [B, 1, ...], to multiply with a tensor [B, ...]."""
     return values.to(like.device, torch.float32).view(-1, *[1] * (like.ndim - 1))
 
 
 def _diverge(mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor) -> Tensor:
-    """KL divergence of one normal distribution from another, in nats."""
+    """KL divergence of the first normal distribution from the second, in nats."""
     ratio = torch.exp(log_variance - other_log_variance)
     distance = (mean - other_mean).square() * torch.exp(-other_log_variance)
     return 0.5 * (other_log_variance - log_variance - 1.0 + ratio + distance)
 
 
 def _log_likelihood(values: Tensor, mean: Tensor, log_deviation: Tensor) -> Tensor:
-    """Logarithm of the probability of the level that a value is at; the outermost levels reach to infinity."""
+    """Log probability of the level that each value is at; the outermost levels extend to infinity."""
     scale = torch.exp(-log_deviation)
     above = _cumulate(scale * (values - mean + 1.0 / _LEVELS))
     below = _cumulate(scale * (values - mean - 1.0 / _LEVELS))
@@ -176,5 +178,5 @@ def _log_likelihood(values: Tensor, mean: Tensor, log_deviation: Tensor) -> Tens
 
 
 def _cumulate(x: Tensor) -> Tensor:
-    """The cumulative normal distribution, by the approximation with a hyperbolic tangent that GELU uses, too."""
+    """The cumulative normal distribution, by the tanh approximation that GELU also uses."""
     return 0.5 * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))

@@ -1,1 +1,1 @@
-"""Training of the VAE: `ea train vae`, or `accelerate launch -m easyanimate_vae.train vae` in several processes."""
+"""Training of the VAE: `ea train vae`."""

@@ -1,14 +1,14 @@
-"""`ea train vae`: settings from a file and the command line, progress on the terminal."""
+"""The command `ea train vae`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.options import SettingsReader
 from easyanimate_core.registry import load_plugins
-from easyanimate_core.weights import read_training
+from easyanimate_core.weights_folder import WeightsFolder
 from easyanimate_train.launch import EXTRA_OPTIONS, launch
-from easyanimate_train.progress import showing_progress
 
 from easyanimate_vae.training.config import VaeTrainingConfig
 
@@ -20,14 +20,14 @@ _TRAINER = "vae"
 
 
 def _find_defaults(settings: VaeTrainingConfig) -> Mapping[str, Any]:
-    """What is usual for the VAE of a model version, and for its weights."""
-    from easyanimate_vae.training.start import find_weights
+    """Defaults of the settings for the VAE of a model version and for its weights."""
+    from easyanimate_vae.training.start import find_start
 
     if settings.version is None:
         return {}
     usual = load_plugins().model(settings.version).training.get(_TRAINER, {})
-    folder = find_weights(settings)
-    return {**usual, **(read_training(folder, _TRAINER) if folder else {})}
+    folder = find_start(settings)
+    return {**usual, **(WeightsFolder(folder).training(_TRAINER) if folder else {})}
 
 
 def _train(settings: VaeTrainingConfig, *, resume: bool, plan: bool, launch_words: str | None) -> None:
@@ -40,13 +40,13 @@ def _train(settings: VaeTrainingConfig, *, resume: bool, plan: bool, launch_word
 
     from easyanimate_vae.training.run import prepare_task
 
-    with showing_progress() as report:
+    with PhaseDisplay() as display:
         task, dataset = prepare_task(settings)
         if plan:
             print_plan(task, settings, dataset)
             return
-        trained = run_loop(task, settings, dataset, resume=resume, on_progress=report)
-    print(trained)  # noqa: T201 (the result, for scripts)
+        trained = run_loop(task, settings, dataset, resume=resume, on_progress=display.show)
+    print(trained)  # noqa: T201 (the folder of the weights, for scripts)
 
 
 train = SettingsReader(VaeTrainingConfig, _find_defaults).command(_train, EXTRA_OPTIONS)

@@ -1,4 +1,4 @@
-"""Settings of VAE training: what `ea train vae --config FILE` accepts."""
+"""Settings of VAE training: `ea train vae`."""
 
 from __future__ import annotations
 
@@ -6,35 +6,38 @@ from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 (read_config reads the annotations)
 from typing import Any, Literal
 
-from easyanimate_core.errors import RequestError
+from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_train.config import OptimizerConfig, RunConfig
+
+KINDS = {"video": "easyanimate_vae:AutoencoderKLMagvit", "frames": "easyanimate_vae:FrameAutoencoder"}
+"""Places of the classes of this package, by `kind`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """Weights of the parts of the loss, each a mean over pixels or latent values; pixels are in [-1, 1].
+    """Weights of the losses, each a mean over pixels in [-1, 1] or over latent values.
 
-    The original sums instead: over the pixels of a frame, and over the latent values of a clip. A weight k of its KL is
-    `kl: k C t h w / (3 H W)` here, for clips of C x t x h x w latent values and frames of H x W pixels; its 1e-6 is
-    6.3e-8 for clips of 9 frames (V2) and 1.5e-7 for 25 (V3). Its other weights are the same here.
+    The original sums instead, over the pixels of a frame and over the latent values of a clip. Its KL weight k is
+    `kl: k C t h w / (3 H W)` here, for clips of C x t x h x w latent values and frames of H x W pixels: its 1e-6 is
+    6.3e-8 for clips of 9 frames (V2) and 1.5e-7 for 25 frames (V3). Its other weights are the same here.
 
     Args:
-        l1: Mean absolute error.
-        mse: Mean squared error.
-        colour: Mean squared error of the differences red-green, green-blue, blue-red: keeps hue, which is a small part
-            of the plain error.
-        perceptual: LPIPS on VGG16, which sees sharpness and texture (the original: 1). Needs the extra `lpips`.
-        vgg: File of VGG16's weights for `perceptual`; none downloads it once.
-        first_frame: How much more the first frame of a clip counts than another. A causal decoder knows nothing before
-            it, so it comes out worst, and in image to video it is the one that is looked at.
-        kl: Divergence of the posterior from a unit normal, mean over latent values.
-        anchor: Pull of the first three latent channels towards the average colour below them, as brightness and two
-            differences; falls linearly to zero over `anchor_share` of the run. It breaks the grey plateau that a fresh
-            model stays on for long.
-        anchor_share: See `anchor`.
-        adversarial: Pull of the discriminator, as a share of that of the errors above (the original: 0.5); 0 trains
-            without one.
-        adversarial_start: Step from which it pulls and learns. The original's 50001 counts two for every batch.
+        l1: Weight of the mean absolute error of the pixels.
+        mse: Weight of the mean squared error of the pixels.
+        colour: Weight of the mean squared error of the differences between colour channels, which preserves hue.
+        perceptual: Weight of the perceptual loss, LPIPS on VGG16, which preserves sharpness and texture. The original
+            has 1. Needs the extra `lpips`.
+        vgg: File of VGG16's weights for the perceptual loss (default: downloaded once).
+        first_frame: Weight of the first frame of a clip relative to the others. A causal decoder knows nothing before
+            it, so it is the worst, and in image to video it is the one that is compared.
+        kl: Weight of the KL divergence of the posterior from a unit normal, a mean over latent values.
+        anchor: Initial weight of a loss that anchors the first three latent channels to brightness and two colour
+            differences; it falls linearly to 0. A fresh model otherwise stays on a grey plateau for long.
+        anchor_share: Share of the run in which the anchor loss falls to 0.
+        adversarial: Weight of the adversarial loss, relative to the gradients of the reconstruction losses (0: no
+            discriminator). The original has 0.5.
+        adversarial_start: First step with the adversarial loss, from which the discriminator is trained. The
+            original's 50001 counts two for every batch.
     """
 
     l1: float = 0.75
@@ -52,7 +55,7 @@ class LossConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorOptimizerConfig(OptimizerConfig):
-    """How the discriminator's weights are changed: as in the original, but for the clipping."""
+    """Optimiser of the discriminator, as in the original but for gradient clipping."""
 
     schedule: Literal["constant", "linear", "cosine", "flat"] = "constant"
     warmup_steps: int = 0
@@ -62,12 +65,12 @@ class DiscriminatorOptimizerConfig(OptimizerConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorConfig:
-    """The two critics, of frames and of clips; they are there when `loss.adversarial` is.
+    """The discriminators of frames and of clips, which exist when `loss.adversarial` is not 0.
 
     Args:
-        width: Channels after the first convolution.
-        num_levels: Convolutions that halve the size; frames must have at least 3 * 2**num_levels pixels.
-        optimizer: Changes them; its schedule counts all steps, also those before `loss.adversarial_start`.
+        width: Channels of the discriminators' first convolution.
+        num_levels: Number of convolutions with stride 2; frames must be at least 3 * 2**num_levels pixels wide.
+        optimizer: Optimiser of the discriminators; its schedule counts all steps, from the first one on.
     """
 
     width: int = 64
@@ -77,14 +80,14 @@ class DiscriminatorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationConfig:
-    """Clips that are coded and decoded every `validate_every` steps.
+    """Clips that are reconstructed every `validate_every` steps.
 
     Args:
-        path: Data of the kind of `data.kind` that is not trained on. With neither this nor `options`, clips are taken
-            from the training data at other places, which says little about clips that were never seen.
-        options: Options of the dataset that differ from `data.options`, such as another seed.
-        num_clips: How many.
-        fps: Frames per second of the files.
+        path: Dataset of held-out clips, of the kind `data.kind`. With neither this nor `options`, clips come from the
+            training data, cut at other frames, which says little about unseen clips.
+        options: Options of the validation dataset that differ from `data.options`, such as another seed.
+        num_clips: Number of clips to reconstruct.
+        fps: Frames per second of the written clips.
     """
 
     path: Path | None = None
@@ -93,10 +96,10 @@ class ValidationConfig:
     fps: float = 8.0
 
     def __post_init__(self) -> None:
-        """Refuse a validation of nothing."""
+        """Refuse values out of range."""
         if self.num_clips < 1 or self.fps <= 0:
             raise RequestError(
-                "The validation's settings are out of range.",
+                "A setting of the validation is out of range.",
                 received=f"num_clips {self.num_clips}, fps {self.fps}",
                 expected="num_clips 1 or more, fps above 0",
             )
@@ -104,26 +107,26 @@ class ValidationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class VaeTrainingConfig(RunConfig):
-    """Everything a run is determined by.
+    """Settings of VAE training.
 
     Args:
-        kind: "video" trains an `AutoencoderKLMagvit`, "frames" a `FrameAutoencoder`.
-        model: Its configuration; with weights, what shall differ from theirs.
-        version: Key of the model version whose VAE goes on learning; `weights` is then as for `ea run`, and where it is
-            not given, "auto".
-        weights: Folder of a VAE to start from, or of a model with one in `vae`. With neither this nor `version` nor
+        kind: Class of the VAE: "video" is `AutoencoderKLMagvit`, "frames" is `FrameAutoencoder`, and
+            "my_package.vae:MyVae" is a VAE of your own. Set `data.chunk_frames` where it encodes several frames at a
+            time.
+        model: Configuration of the VAE; with weights, values that differ from theirs.
+        version: Key of a model version whose VAE to start from. `weights` is then as for `ea run`, by default "auto".
+        weights: Folder of a VAE to start from, or of a model with a VAE. With neither this nor `version` nor
             `image_weights`, training starts from fresh weights.
-        image_weights: Folder of an image VAE that a video VAE starts from.
-        image_prefer: What V4's decoder shall decode as that image VAE does, where it cannot do both: a single "frame",
-            or a "clip".
-        trainable: "all"; "decoder": the encoder stays, so that transformers trained on its latents still fit;
-            "encoder".
-        loss: Weights of the loss.
-        discriminator: Learns to tell decoded clips from others when `loss.adversarial` is not 0.
-        validation: What is looked at every `validate_every` steps.
+        image_weights: Folder of an image VAE to start a video VAE from.
+        image_prefer: What V4's decoder decodes as the image VAE does at the start, where it cannot do both: single
+            frames or clips.
+        trainable: Part of the VAE that is trained; with "decoder", transformers trained on its latents still fit.
+        loss: Weights of the losses.
+        discriminator: The discriminators, for `loss.adversarial`.
+        validation: Clips that are reconstructed every `validate_every` steps.
     """
 
-    kind: Literal["video", "frames"] = "video"
+    kind: str = "video"
     model: dict[str, Any] = field(default_factory=dict[str, Any])
     version: str | None = None
     weights: str | None = None
@@ -137,15 +140,22 @@ class VaeTrainingConfig(RunConfig):
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
         super().__post_init__()
-        if self.image_weights is not None and (self.weights or self.version or self.kind == "frames"):
+        if self.kind not in KINDS and ":" not in self.kind:
             raise RequestError(
-                "An image VAE is where a fresh video VAE starts.",
+                "There is no such kind of VAE.",
+                received=self.kind,
+                expected=f"{', '.join(KINDS)}, or the place of a class, such as my_package.vae:MyVae",
+                fix=near_misses(self.kind, KINDS),
+            )
+        if self.image_weights is not None and (self.weights or self.version or self.kind != "video"):
+            raise RequestError(
+                "image_weights starts a video VAE, and excludes other weights.",
                 received=f"image_weights with kind {self.kind}, weights {self.weights}, version {self.version}",
-                expected="kind video, without weights and version",
+                expected="kind video, no weights and no version",
             )
         if self.loss.adversarial and self.trainable == "encoder":
             raise RequestError(
-                "A discriminator judges what the decoder makes, so the decoder must be trained.",
+                "An adversarial loss needs a decoder that is trained.",
                 received="trainable encoder",
-                fix="train all or the decoder, or set loss.adversarial to 0",
+                fix="set trainable to all or decoder, or loss.adversarial to 0",
             )

@@ -1,4 +1,4 @@
-"""A critic of clips for adversarial training: patches judged real or decoded, and how much its verdict counts.
+"""Discriminators for adversarial training, their hinge losses, and the adaptive weight of the adversarial loss.
 
 Axes: B batch, C channels, T frames, H height, W width in pixels [-1, 1]; U, X, Y the same in patches.
 """
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _INITIAL_DEVIATION = 0.02
-"""Of all kernels (Isola et al. 2017, section 6.2)."""
+"""Standard deviation of the initial kernels (Isola et al. 2017, section 6.2)."""
 _MAX_WIDENING = 8
-"""The deepest layers are at most so many times as wide as the first."""
+"""The deepest layers have at most this many times the channels of the first."""
 _NORM_GROUPS = 32
 _CEILING = 1e4
 """Largest ratio of gradients in `adaptive_weight`, as in the code of Esser et al. and of EasyAnimate."""
@@ -32,10 +32,10 @@ class PatchDiscriminator(nn.Module):
     Norms are group norms, because a batch of clips is often one clip.
 
     Args:
-        in_channels: Of the pixels.
-        width: Channels after the first convolution; they double with each level up to eightfold.
-        num_levels: Strided convolutions.
-        across_frames: Whether it sees movement; otherwise each frame is judged by itself.
+        in_channels: Channels of the pixels.
+        width: Channels after the first convolution; they double with each level, up to eightfold.
+        num_levels: Number of strided convolutions.
+        across_frames: Whether it convolves over frames and so sees motion; otherwise it takes each frame by itself.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class PatchDiscriminator(nn.Module):
         layers: list[nn.Module] = [self._convolution(in_channels, widths[0], stride=2), nn.LeakyReLU(0.2)]
         for level in range(1, num_levels + 1):
             layers += [
-                # The norm shifts by itself.
+                # No bias, because the norm has one.
                 self._convolution(widths[level - 1], widths[level], stride=2 if level < num_levels else 1, bias=False),
                 nn.GroupNorm(math.gcd(_NORM_GROUPS, widths[level]), widths[level]),
                 nn.LeakyReLU(0.2),
@@ -66,7 +66,7 @@ class PatchDiscriminator(nn.Module):
                 "The frames are too small for the discriminator.",
                 received=f"{pixels.shape[-2]} x {pixels.shape[-1]} pixels",
                 expected=f"height and width of at least {self.min_size}",
-                fix="train on larger clips, or take a discriminator of fewer levels",
+                fix="train on larger clips, or lower discriminator.num_levels",
             )
         if self.across_frames:
             return self.layers(pixels)
@@ -92,14 +92,14 @@ class PatchDiscriminator(nn.Module):
 
 
 class DiscriminatorPair(nn.Module):
-    """A critic of single frames and one of clips, each counting in full.
+    """A discriminator of single frames and one of clips, with equal weights.
 
     EasyAnimate's are a PatchGAN with batch norms on frames, and on clips a residual network of 64, 128 and 256 channels
     with group norms and blurred downsampling.
 
     Args:
-        width: See `PatchDiscriminator`.
-        num_levels: See there.
+        width: As in `PatchDiscriminator`.
+        num_levels: As in `PatchDiscriminator`.
     """
 
     def __init__(self, *, width: int = 64, num_levels: int = 3) -> None:
@@ -114,7 +114,7 @@ class DiscriminatorPair(nn.Module):
         return self.frames(pixels), self.clips(pixels)
 
 
-def judge_loss(real: Float[Tensor, "..."], decoded: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+def discriminator_loss(real: Float[Tensor, "..."], decoded: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     """Hinge loss of the discriminator (Lim and Ye 2017, arXiv 1705.02894): real over 1, decoded under -1.
 
     Args:
@@ -124,15 +124,15 @@ def judge_loss(real: Float[Tensor, "..."], decoded: Float[Tensor, "..."]) -> Flo
     return 0.5 * (functional.relu(1.0 - real).mean() + functional.relu(1.0 + decoded).mean())
 
 
-def deceive_loss(decoded: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+def generator_loss(decoded: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     """Hinge loss of the autoencoder: the mean logit of its reconstructions, negated."""
     return -decoded.mean()
 
 
-def adversarial_share(step: int, start: int) -> float:
-    """0 before step `start`, 1 from then on: factor of both adversarial losses.
+def adversarial_factor(step: int, start: int) -> float:
+    """Factor of both adversarial losses: 0 before step `start`, 1 from then on.
 
-    The autoencoder first learns to reconstruct; before, everything would be easily told from real pixels.
+    The autoencoder first learns to reconstruct; until then, the discriminator would have an easy task.
     """
     return 0.0 if step < start else 1.0
 
@@ -145,14 +145,14 @@ def adaptive_weight(
     weight: float = 0.5,
     average: Callable[[Tensor], Tensor] = lambda gradient: gradient,
 ) -> Float[Tensor, ""]:
-    """Factor that lets the adversarial loss pull on the decoder as hard as the reconstruction does, times `weight`.
+    """Factor that gives the adversarial loss `weight` times the gradient of the reconstruction loss at the decoder.
 
     Esser et al. 2021 (arXiv 2012.09841), equation 7: ratio of the norms of both losses' gradients with respect to the
     last layer, at most 1e4. Both graphs stay for the backward pass; the result has no gradient.
 
     Args:
         reconstruction_loss: Pixel and perceptual loss, before weighting against other losses.
-        adversarial_loss: `deceive_loss`.
+        adversarial_loss: `generator_loss`.
         last_layer: Weight of the decoder's last convolution, `model.decoder.conv_out.weight`.
         weight: EasyAnimate takes 0.5.
         average: The mean of a gradient over the processes that share a batch, so that all have the same factor.
@@ -162,7 +162,7 @@ def adaptive_weight(
     """
     if not last_layer.requires_grad:
         raise RequestError(
-            "The adversarial loss is weighed by the decoder's gradients, but the decoder is not trained.",
+            "The adversarial loss needs gradients of the decoder, which is not trained.",
             fix="train the decoder, or set the weight of the adversarial loss to 0",
         )
     wanted, pulled = (

@@ -1,4 +1,4 @@
-"""Starts a video VAE from an image VAE: every 2D kernel becomes one place in time of a 3D kernel.
+"""Starts a video VAE from an image VAE: every 2D kernel becomes one time position of a 3D kernel.
 
 Axes of weights: O output channels, I input channels, then kernel positions in T, H, W.
 """
@@ -10,18 +10,18 @@ from typing import Any, Literal
 import torch
 from easyanimate_core.errors import WeightsError
 from easyanimate_core.weights_file import read_json
+from easyanimate_torch.checkpoint import check_shapes, list_shapes, read_folder
 from torch import Tensor
 
 from easyanimate_vae.autoencoder import AutoencoderKLMagvit
-from easyanimate_vae.checkpoint import check_keys, find_weights, read_tensors
 
-Place = Literal[0, 1, 2]
-"""Which of a kernel's three places in time gets the 2D kernel; the other two stay empty."""
+KernelPosition = Literal[0, 1, 2]
+"""Time position of a 3D kernel that gets the 2D kernel; the other two are zeros."""
 
-_LAST: Place = 2
-"""Causal convolutions: the present frame comes last, behind two that are past."""
-_CENTRE: Place = 1
-"""Symmetric convolutions: a frame of zeros on each side of a chunk."""
+_LAST: KernelPosition = 2
+"""Of causal convolutions: the current frame comes last, after two earlier ones."""
+_CENTRE: KernelPosition = 1
+"""Of symmetric convolutions, which pad a frame of zeros on each side of a chunk."""
 
 _NAMES = (
     (".convs.", ".resnets."),
@@ -30,46 +30,45 @@ _NAMES = (
     (".upsampler.", ".upsamplers.0."),
     (".to_out.", ".to_out.0."),
 )
-"""Parts of the keys: here, and in diffusers' `AutoencoderKL`."""
+"""Parts of keys: ours, and those of diffusers' `AutoencoderKL`."""
 _OLD_NAMES = ((".query.", ".to_q."), (".key.", ".to_k."), (".value.", ".to_v."), (".proj_attn.", ".to_out.0."))
-"""Attention layers: in files of older diffusers, and since."""
+"""Parts of the keys of attention layers: in files of older diffusers, and in newer ones."""
 
 
 def inflate_image_vae(model: AutoencoderKLMagvit, folder: Path, *, prefer: Literal["frame", "clip"] = "frame") -> None:
-    """Set all weights in place, so that a single frame is coded and decoded as by the image VAE.
+    """Set all weights in place, so that single frames are encoded and decoded as by the image VAE.
 
-    So is a clip of equal frames. With `spatial_group_norm` and "spatial" attention so is any clip, except for V4's
-    decoder: its latent frames are those of every second or fourth frame of pixels. Layers in time have no weights of
+    So are clips of equal frames. With `spatial_group_norm` and "spatial" attention so are all clips, except by V4's
+    decoder: its latent frames are those of every second or fourth frame of pixels. Temporal layers have no weights of
     their own (frames are doubled by repeating or interpolating). The configuration stays: `scaling_factor` should be
     the image VAE's.
 
     Args:
-        model: Of the image VAE's widths (`ch`, `ch_mult`), depth, latent channels and norm groups, one attention head.
-        folder: An `AutoencoderKL` of diffusers or a `FrameAutoencoder` of this package: `config.json` and weights.
-        prefer: What V4's decoder starts with, whose convolutions are symmetric for a single latent frame and causal for
-            clips. "frame": single frames are exact, but where clips move, every convolution lags a frame behind.
-            "clip": clips are as in the other flavours, but single frames are blank until training has seen some.
+        model: A video VAE with the image VAE's channels (`ch`, `ch_mult`), depth, latent channels and norm groups, and
+            one attention head.
+        folder: Folder of an `AutoencoderKL` of diffusers or a `FrameAutoencoder`: `config.json` and weights.
+        prefer: What V4's decoder decodes exactly, as its convolutions are symmetric for a single latent frame and
+            causal for clips. With "frame", moving clips lag a frame behind at every convolution. With "clip", single
+            frames are blank until some have been trained on.
 
     Raises:
-        WeightsError: When a file is missing or damaged, a setting differs, or keys are missing, unknown or of another
-            shape; the model is then as it was.
+        WeightsError: A file is missing or damaged, a setting differs, or keys are missing, unknown or of another shape;
+            the model is then unchanged.
     """
     config = read_json(folder / "config.json")
     _check_settings(model, config, folder)
-    path = find_weights(folder)
-    found = {_current_name(key): tensor for key, tensor in read_tensors(path).items()}
+    found = {_current_name(key): tensor for key, tensor in read_folder(folder).items()}
     own = model.state_dict()
     names = {key: _image_name(key) for key in own if not _is_left_out(key, config)}
-    check_keys(
+    check_shapes(
         {name: _image_shape(own[key]) for key, name in names.items()},
-        found,
-        path,
-        model="video VAE that it is to start",
+        list_shapes(found),
+        source=str(folder),
         fix=f"give the model the widths, depth and latent channels of {folder / 'config.json'}",
     )
-    places = _choose_places(model, prefer)
+    positions = _choose_positions(model, prefer)
     inflated = {
-        key: _inflate(found[names[key]], own[key], places.get(key.partition(".")[0], _CENTRE))
+        key: _inflate(found[names[key]], own[key], positions.get(key.partition(".")[0], _CENTRE))
         if key in names
         else _identity(own[key])
         for key in own
@@ -77,21 +76,21 @@ def inflate_image_vae(model: AutoencoderKLMagvit, folder: Path, *, prefer: Liter
     model.load_state_dict(inflated)
 
 
-def _choose_places(model: AutoencoderKLMagvit, prefer: str) -> dict[str, Place]:
-    """Where encoder and decoder of this flavour have the present frame."""
+def _choose_positions(model: AutoencoderKLMagvit, prefer: str) -> dict[str, KernelPosition]:
+    """Position of the current frame in the kernels of encoder and decoder."""
     settings = model.settings
     symmetric = settings.cache_compression_vae or settings.slice_compression_vae
-    encoder: Place = _CENTRE if symmetric else _LAST
+    encoder: KernelPosition = _CENTRE if symmetric else _LAST
     return {"encoder": encoder, "decoder": _LAST if settings.cache_compression_vae and prefer == "clip" else encoder}
 
 
-def _inflate(image: Tensor, own: Tensor, place: Place) -> Tensor:
-    """A tensor of the image VAE in the shape of the video VAE's."""
+def _inflate(image: Tensor, own: Tensor, position: KernelPosition) -> Tensor:
+    """A tensor of the image VAE, in the shape of the video VAE's."""
     image = image.to(own.device, own.dtype)
     if own.shape == image.shape:
         return image
     inflated = torch.zeros_like(own)
-    inflated[:, :, place if own.shape[2] > 1 else 0] = image
+    inflated[:, :, position if own.shape[2] > 1 else 0] = image
     return inflated
 
 
@@ -116,19 +115,19 @@ def _current_name(key: str) -> str:
 
 
 def _image_shape(own: Tensor) -> torch.Size:
-    """Shape of the image VAE's tensor: without the places in time."""
+    """Shape of the image VAE's tensor: without the time positions."""
     is_kernel = own.ndim == 5  # noqa: PLR2004 (O I T H W)
     return torch.Size((*own.shape[:2], *own.shape[3:])) if is_kernel else own.shape
 
 
 def _is_left_out(key: str, config: Mapping[str, Any]) -> bool:
-    """Image VAEs of 16 latent channels do without the convolutions beside the latents."""
+    """Image VAEs with 16 latent channels do not have the convolutions next to the latents."""
     layer = key.partition(".")[0]
     return layer in ("quant_conv", "post_quant_conv") and not config.get(f"use_{layer}", True)
 
 
 def _check_settings(model: AutoencoderKLMagvit, config: Mapping[str, Any], folder: Path) -> None:
-    """Refuse what the shapes do not show."""
+    """Raise `WeightsError` for settings that differ without other shapes."""
     settings = model.settings
     pairs = {
         "norm_num_groups": (config.get("norm_num_groups", 32), settings.norm_num_groups),
@@ -138,7 +137,7 @@ def _check_settings(model: AutoencoderKLMagvit, config: Mapping[str, Any], folde
     different = [f"{name} {image}, not {video}" for name, (image, video) in pairs.items() if image != video]
     if different:
         raise WeightsError(
-            f"The image VAE differs from the video VAE that it is to start: {folder}",
+            f"The image VAE does not fit the video VAE: {folder}",
             received="; ".join(different),
             expected="equal settings",
             fix="change the configuration of the model",

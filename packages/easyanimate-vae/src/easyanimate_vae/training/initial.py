@@ -1,8 +1,8 @@
-"""Initial weights that let a fresh VAE pass colours from the first step.
+"""Initial weights with which a fresh VAE reproduces colours from the first step.
 
-With the default initialisation a small VAE stays on a grey plateau for thousands of steps. Here every level starts as
-an average (down), a copy (up) or nothing at all (residual branches), and the posterior starts narrow: at the deviation
-of 1 that a fresh one has, its noise drowns the colours.
+With the default initialisation, a small VAE stays on a grey plateau for thousands of steps. Here every level starts as
+an average (downsampling), a copy (upsampling) or zero (residual branches), and the posterior starts narrow: with the
+default standard deviation of 1, its noise hides the colours.
 
 Axes of weights: O output channels, I input channels, then kernel positions in T, H, W.
 """
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from easyanimate_vae.image import FrameAutoencoder
 
 START_LOG_VARIANCE = -6.0
-"""Of the posterior; training widens it as far as the decoder bears."""
+"""Initial log variance of the posterior; training widens it."""
 
 
 @torch.no_grad()
 def start_as_identity(model: AutoencoderKLMagvit) -> None:
-    """Set the weights of all levels in place; the first and last convolutions keep their random start."""
+    """Set the weights of all levels of a video VAE in place; the first and last convolutions stay random."""
     num_latents = model.config["latent_channels"]
     _clear(model.quant_conv)
     model.quant_conv.weight[:num_latents, :num_latents, 0, 0, 0] = torch.eye(num_latents)
@@ -56,13 +56,13 @@ def start_as_identity(model: AutoencoderKLMagvit) -> None:
             module.conv.weight[:, :, frames, :2, :2] = share * carried
         elif isinstance(module, Upsampler3D):
             _clear(module.conv)
-            # A causal convolution sees the present frame last.
+            # In a causal convolution, the current frame is last.
             module.conv.weight[:, :, 2, 1, 1] = _carry(*module.conv.weight.shape[:2])
 
 
 @torch.no_grad()
 def start_frames_as_identity(model: FrameAutoencoder) -> None:
-    """The same for the image VAE."""
+    """Set the weights of all levels of an image VAE in place; the first and last convolutions stay random."""
     num_latents = model.config["latent_channels"]
     parts: Any = model
     _clear(parts.quant_conv)
@@ -95,7 +95,7 @@ def _clear(layer: nn.Conv2d | nn.Conv3d | nn.Linear) -> None:
 
 
 def _carry(num_out: int, num_in: int) -> torch.Tensor:
-    """[O, I]: copies channels round and round when there are more outputs, averages those that meet when fewer."""
+    """Weights [O, I] that copy channels in turn to more outputs, or average channels into fewer."""
     outs, ins = torch.arange(num_out)[:, None], torch.arange(num_in)[None, :]
     if num_out >= num_in:
         return (outs % num_in == ins).float()

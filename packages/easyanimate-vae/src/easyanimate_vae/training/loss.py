@@ -1,4 +1,4 @@
-"""The loss of VAE training.
+"""The losses of VAE training.
 
 Axes: B batch, C channels, T frames, H height, W width in pixels [-1, 1]; t, h, w the same in latents.
 """
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from easyanimate_vae.training.perceptual import PerceptualDistance
 
 ANCHOR_SCALE = 0.8
-"""Brings the anchored channels to about unit deviation on shapes clips."""
+"""Gives the anchored channels about unit standard deviation on shapes clips."""
 
-_HIDDEN = ("kl", "anchor")
-"""Parts about the latents alone."""
+_LATENT_LOSSES = ("kl", "anchor")
+"""Losses of the latents alone."""
 
 
 class Loss(NamedTuple):
-    """What a batch is judged to be.
+    """The losses of a batch.
 
     Args:
-        total: Weighted sum of the parts.
-        visible: The same of those that the decoder's clip is judged by.
-        parts: Each part before weighting, without gradients.
+        total: Weighted sum of all losses.
+        reconstruction: Weighted sum of the losses of the reconstructed clip.
+        parts: Each loss before weighting, without gradients.
     """
 
     total: Float[Tensor, ""]
-    visible: Float[Tensor, ""]
+    reconstruction: Float[Tensor, ""]
     parts: dict[str, Tensor]
 
 
-def compute_loss(  # noqa: PLR0913 (keyword-only: a batch and what it became)
+def compute_loss(  # noqa: PLR0913 (keyword-only: a batch and its reconstruction)
     config: LossConfig,
     *,
     pixels: Float[Tensor, "B 3 T H W"],
@@ -48,15 +48,15 @@ def compute_loss(  # noqa: PLR0913 (keyword-only: a batch and what it became)
     progress: float,
     distance: PerceptualDistance | None = None,
 ) -> Loss:
-    """Judge a reconstruction.
+    """Compute the losses of a reconstruction.
 
     Args:
-        config: The weights.
-        pixels: The clip.
-        decoded: Its reconstruction.
-        posterior: The latent distribution it was decoded from.
-        progress: How far the run is, 0 to 1.
-        distance: LPIPS, where it counts.
+        config: Weights of the losses.
+        pixels: The clips.
+        decoded: Their reconstructions.
+        posterior: The latent distribution that they were decoded from.
+        progress: Share of the run that is done, 0 to 1.
+        distance: LPIPS, where the perceptual loss is used.
     """
     error = decoded - pixels
     weight = torch.ones(pixels.shape[2], device=pixels.device)
@@ -81,15 +81,15 @@ def compute_loss(  # noqa: PLR0913 (keyword-only: a batch and what it became)
     weighted = {name: weights[name] * part for name, part in parts.items()}
     return Loss(
         total=torch.stack(list(weighted.values())).sum(),
-        visible=torch.stack([part for name, part in weighted.items() if name not in _HIDDEN]).sum(),
+        reconstruction=torch.stack([part for name, part in weighted.items() if name not in _LATENT_LOSSES]).sum(),
         parts={name: part.detach() for name, part in parts.items()},
     )
 
 
 def anchor_error(pixels: Float[Tensor, "B 3 T H W"], mean: Float[Tensor, "B C t h w"]) -> Float[Tensor, ""]:
-    """Squared distance of the first three latent channels from brightness, red-green and yellow-blue below them.
+    """Squared error of the first three latent channels to brightness, red-green and yellow-blue of their pixels.
 
-    Plain colours are so much alike that their differences, the hue, would be a small part of the latents.
+    Red, green and blue are so correlated that hue would be a small part of latents anchored to them.
     """
     _, _, frames, height, width = mean.shape
     red, green, blue = functional.adaptive_avg_pool3d(pixels, (frames, height, width)).unbind(dim=1)

@@ -1,4 +1,4 @@
-"""How different two clips look: LPIPS (Zhang et al. 2018, arXiv 1801.03924), frame by frame.
+"""The perceptual distance of two clips: LPIPS (Zhang et al. 2018, arXiv 1801.03924), frame by frame.
 
 The distance is that of the `lpips` package (extra `lpips`): VGG16 features of both pictures, scaled to unit length at
 each position, and their squared differences weighted by how much people notice them.
@@ -12,11 +12,10 @@ from typing import Any
 
 import torch
 from easyanimate_core.errors import RequestError, WeightsError
+from easyanimate_torch.checkpoint import check_shapes, list_shapes, read_weights
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-
-from easyanimate_vae.checkpoint import check_keys, read_tensors
 
 VGG_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 """VGG16 as torchvision trained it on ImageNet, which LPIPS is calibrated for (528 MB; `features.*`, 59 MB, suffice)."""
@@ -43,11 +42,11 @@ class PerceptualDistance(nn.Module):
         super().__init__()
         self.slice_size = slice_size
         self.network = _build_network()
-        _load_trunk(self.network.net, *(_find_vgg() if vgg is None else (read_tensors(Path(vgg)), Path(vgg))))
+        _load_trunk(self.network.net, *(_find_vgg() if vgg is None else (read_weights(Path(vgg)), Path(vgg))))
         self.requires_grad_(requires_grad=False).eval()
 
     def train(self, mode: bool = True) -> "PerceptualDistance":
-        """Stays as it is: its dropout served its own training."""
+        """Stay in evaluation mode: the network itself is not trained."""
         del mode
         return super().train(mode=False)
 
@@ -99,7 +98,7 @@ def _find_vgg() -> tuple[dict[str, Tensor], Path]:
     """VGG's weights from the cache, or from the net into the cache."""
     cached = Path(torch.hub.get_dir()) / "checkpoints" / VGG_URL.rpartition("/")[2]
     if cached.is_file():
-        return read_tensors(cached), cached
+        return read_weights(cached), cached
     try:
         tensors = torch.hub.load_state_dict_from_url(VGG_URL, map_location="cpu", check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
@@ -116,12 +115,11 @@ def _load_trunk(trunk: nn.Module, tensors: dict[str, Tensor], path: Path) -> Non
     """Put torchvision's `features.N.*` into LPIPS's trunk, which has the same layers in five slices."""
     own = trunk.state_dict()
     features = {f"features.{name.partition('.')[2]}": name for name in own}
-    check_keys(
-        {feature: own[name].shape for feature, name in features.items()},
-        tensors,
-        path,
-        extras=("classifier.",),
-        model="perceptual loss",
+    check_shapes(
+        {feature: tuple(own[name].shape) for feature, name in features.items()},
+        list_shapes(tensors),
+        source=str(path),
+        known_extras=[r"^classifier\."],
         fix=f"take {VGG_URL}",
     )
     trunk.load_state_dict({name: tensors[feature] for feature, name in features.items()})

@@ -1,4 +1,4 @@
-"""Training of the VAE."""
+"""Training of the VAE, from Python."""
 
 from __future__ import annotations
 
@@ -27,17 +27,20 @@ def train_vae(
     resume: bool = False,
     on_progress: Callable[[Progress, Mapping[str, float]], None] | None = None,
 ) -> Path:
-    """Train a VAE and write it to `out/weights/vae`, a folder for the VAE's place in a model.
+    """Train a VAE and write it to `out/weights/vae`, as a folder of weights has it.
 
     Args:
         config: Settings.
-        dataset: The batches; None opens `config.data`.
-        resume: Go on from the newest checkpoint.
-        on_progress: Told of the steps that are logged.
+        dataset: Batches of training data; None opens `config.data`.
+        resume: Resume from the newest checkpoint.
+        on_progress: Called at every logged step with its numbers.
+
+    Returns:
+        The folder of the weights.
 
     Raises:
-        RequestError: When the loss is no longer finite, memory does not suffice, or the folder holds another run.
-        WeightsError: When the weights to start from cannot be had.
+        RequestError: The loss diverges, memory runs out, or the output folder holds another run.
+        WeightsError: The weights to start from are missing or do not fit.
     """
     task, batches = prepare_task(config, dataset)
     return train(task, config, batches, resume=resume, on_progress=on_progress)
@@ -46,7 +49,7 @@ def train_vae(
 def prepare_task(
     config: VaeTrainingConfig, dataset: BatchedDataset | None = None
 ) -> tuple[ReconstructionTask, BatchedDataset]:
-    """What is learnt, and the batches; fresh weights are drawn from the seed."""
+    """Make the training task and open the data; fresh weights are drawn from the seed."""
     vae = build_vae(config)
     chunk_frames = find_chunk(config, vae)
     batches = config.data.open(seed=config.seed, chunk_frames=chunk_frames) if dataset is None else dataset
@@ -55,7 +58,7 @@ def prepare_task(
 
 
 def find_chunk(config: VaeTrainingConfig, vae: Any) -> int:
-    """Frames that the VAE codes at a time: clips are cut to whole chunks."""
+    """Frames that the VAE encodes at a time, where the settings do not say; clips are cut to whole chunks."""
     return vae.settings.mini_batch_encoder if config.kind == "video" else 1
 
 
@@ -64,5 +67,5 @@ def _open_validation(config: VaeTrainingConfig, chunk_frames: int) -> BatchedDat
     data = dataclasses.replace(
         config.data, path=own.path or config.data.path, options={**config.data.options, **own.options}
     )
-    # Another seed, so that clips are at other places even in the same data.
+    # Another seed, so that clips differ even where the data is the same.
     return data.open(seed=config.seed + 1, chunk_frames=chunk_frames)
