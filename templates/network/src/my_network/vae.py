@@ -5,7 +5,6 @@ Axes: B clips, C channels, T frames, H height, W width in pixels in [-1, 1]; t, 
 
 from collections.abc import Iterator
 
-import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
