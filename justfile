@@ -46,6 +46,11 @@ bench:
 docs:
     uv run --group docs mkdocs build --strict
 
+# Resolve all versions anew, and list them with their hashes in constraints.txt.
+lock:
+    uv lock
+    uv export --quiet --locked --all-packages --all-extras --all-groups --no-emit-workspace --no-annotate --no-header --output-file constraints.txt
+
 # All packages as wheels in dist/.
 wheels:
     uv build --all-packages --wheel --out-dir dist

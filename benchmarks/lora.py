@@ -6,15 +6,11 @@ python benchmarks/lora.py out/lora:0.8 docs/images/lora-shapes.png
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from easyanimate_core import LoadOptions, VideoRequest
-from easyanimate_core.part_files import parse_lora
-from easyanimate_core.registry import load_plugins
+from easyanimate_core.model import open_model
 from easyanimate_core.video import write_image
-from easyanimate_core.weights import read_defaults
 from PIL import Image, ImageDraw
 
 PROMPTS = (
@@ -35,16 +31,10 @@ def main() -> None:
     parser.add_argument("lora")
     parser.add_argument("picture", type=Path)
     options = parser.parse_args()
-    plugins = load_plugins()
-    folder = plugins.weights("v4")["demo"].path
-    spec = plugins.model("v4")
-    defaults = asdict(read_defaults(folder, spec.defaults))
     rows = []
-    for loras in ((), (parse_lora(options.lora),)):
-        pipeline = spec.load(LoadOptions(weights=folder, loras=loras))
-        clips = [
-            pipeline(VideoRequest(prompt=prompt, seed=seed, **defaults)).frames for seed, prompt in enumerate(PROMPTS)
-        ]
+    for loras in ((), (options.lora,)):
+        model = open_model("v4", weights="demo", loras=loras)
+        clips = [model.make(prompt, seed=seed).frames for seed, prompt in enumerate(PROMPTS)]
         rows.append(np.concatenate([clip[frame] for clip in clips for frame in FRAMES], axis=1))
     height, width = SCALE * rows[0].shape[0], SCALE * rows[0].shape[1]
     sheet = Image.new("RGB", (width, 2 * (height + 18)), "white")

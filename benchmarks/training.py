@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from easyanimate_core import LoadOptions
 from easyanimate_core.registry import load_plugins
 from easyanimate_dit.training.config import DitTrainingConfig
 from easyanimate_dit.training.loss import compute_loss, make_target
@@ -33,7 +32,7 @@ def open_run(folder: Path, batch_size: int) -> tuple[TrainingRun, Any]:
         cache=True,
         tracker="none",
     )
-    pipeline: Any = load_plugins().model("v4").load(LoadOptions(weights=source, device="cpu", dtype="float32"))
+    pipeline: Any = open_model("v4", weights=source, device="cpu", dtype="float32").pipeline
     dataset = open_dataset(config, pipeline.pipeline)
     task = prepare_task(config, pipeline.pipeline, dataset)
     return TrainingRun(task, config, dataset), task

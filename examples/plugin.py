@@ -1,14 +1,12 @@
 """A plugin in one file: a model of your own; `templates/plugin` shows one that installs and that `ea run` finds."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from importlib.metadata import EntryPoint
-from pathlib import Path
 
 import numpy as np
-from easyanimate_core import Defaults, LoadOptions, ModelSpec, Video, VideoRequest, hookimpl
+from easyanimate import open_model
+from easyanimate_core import Defaults, ModelSpec, Video, VideoRequest, hookimpl
 from easyanimate_core.registry import load_plugins
-from easyanimate_core.video import write_video
 
 
 def make_video(request: VideoRequest) -> Video:
@@ -27,6 +25,5 @@ def ea_models() -> Iterator[ModelSpec]:
 
 if __name__ == "__main__":
     # An installed plugin is found by the entry point in its pyproject.toml; this one names the script itself.
-    spec = load_plugins([EntryPoint("wave", __name__, "easyanimate")]).model("wave")
-    video = spec.load(LoadOptions())(VideoRequest(prompt="a wave", **asdict(spec.defaults)))
-    print(write_video(Path("outputs/plugin.mp4"), video))
+    plugins = load_plugins([EntryPoint("wave", __name__, "easyanimate")])
+    print(open_model("wave", plugins=plugins).make("a wave").save("outputs/plugin.mp4"))

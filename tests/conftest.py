@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from easyanimate_demo.plugin import WEIGHTS
+from easyanimate_demo.shipped import WEIGHTS
 
 # The modules beside the tests (house.py, file_tree.py) are scripts, not packages.
 sys.path.insert(0, str(Path(__file__).parent))

@@ -8,10 +8,11 @@ from importlib.metadata import EntryPoint
 import numpy as np
 import pytest
 from easyanimate_cli.app import build
-from easyanimate_core import Video, hookspecs
+from easyanimate_core import StageContext, Video, hookspecs
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.video import write_video
 from easyanimate_data.preparation import score
+from easyanimate_data.preparation.settings import FilterSettings
 from house import ROOT
 
 HOOKS = {name: hook for name, hook in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith("ea_")}
@@ -101,7 +102,7 @@ def test_the_filter_on_its_page_is_short_and_scores_clips(tmp_path, monkeypatch)
     plugins = load_plugins([EntryPoint("filter", "page_filter", "easyanimate")])
     monkeypatch.setattr(score, "load_plugins", lambda: plugins)
     write_video(tmp_path / "clip.mp4", Video(np.full((8, 32, 32, 3), 51, np.uint8), 8))
-    (row,) = score.Score(key="light", dataset=tmp_path).open()([{"file_path": "clip.mp4"}])
+    (row,) = score.Score(FilterSettings(), StageContext(dataset=tmp_path), "light").open()([{"file_path": "clip.mp4"}])
     assert row["light_score"] == pytest.approx(0.2, abs=0.01)
 
 

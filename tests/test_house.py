@@ -28,8 +28,9 @@ def test_no_module_has_a_name_that_says_nothing():
 
 
 def test_files_stay_short():
+    """Lengths at which a reader has lost the thread; below them, what reads best decides."""
     lengths = {where(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
-    assert not {name: length for name, length in lengths.items() if length > 400}
+    assert not {name: length for name, length in lengths.items() if length > 500}
 
 
 def test_functions_stay_short():
@@ -39,7 +40,7 @@ def test_functions_stay_short():
         return body[-1].end_lineno - body[0].lineno + 1 if body else 0
 
     found = [(path, node) for path in MODULES for node in ast.walk(parse(path)) if isinstance(node, FUNCTIONS)]
-    assert not [f"{where(path)}: {node.name} {length(node)}" for path, node in found if length(node) > 60]
+    assert not [f"{where(path)}: {node.name} {length(node)}" for path, node in found if length(node) > 80]
 
 
 def test_only_the_adapter_imports_what_diffusers_keeps_private():
@@ -71,9 +72,8 @@ class TestPackage:
         for name in ("README.md", "CHANGELOG.md", "pyproject.toml"):
             assert (package.folder / name).is_file(), name
         assert (package.source / "__init__.py").is_file()
-        if package.name != "easyanimate":  # the meta package has no code
-            assert (package.source / "py.typed").is_file()
-            assert list((package.folder / "tests").glob("test_*.py"))
+        assert (package.source / "py.typed").is_file()
+        assert list((package.folder / "tests").glob("test_*.py"))
 
     def test_its_changelog_knows_its_version(self, package):
         version = package.project["project"]["version"]

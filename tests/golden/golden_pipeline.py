@@ -12,7 +12,7 @@ from easyanimate_dit.hunyuan import HunyuanTransformer3DModel
 from easyanimate_dit.sampling.conditioning import MetaSize
 from easyanimate_dit.sampling.noise import NoiseUse
 from easyanimate_dit.sampling.scheduler import make_scheduler
-from easyanimate_v4.build import build_pipeline
+from easyanimate_v4.plugin import V4
 from easyanimate_vae import AutoencoderKLMagvit
 from golden_case import Comparison, GoldenCase, compare, strip
 from transformers import (
@@ -118,7 +118,7 @@ def _load_pipeline(weight_files: tuple[Path, ...]) -> EasyAnimatePipeline:
         components[name] = build(configs[name]).eval()
         components[name].load_state_dict(strip(weights, f"{name}/"), strict=True)
     tokenizers = weight_files[0].parent / "tokenizers"
-    pipeline = build_pipeline(
+    pipeline = V4.build_pipeline(
         components
         | {
             "tokenizer": BertTokenizer.from_pretrained(tokenizers / "tokenizer"),

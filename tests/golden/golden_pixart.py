@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from easyanimate_core.shapes import PixelShape
 from easyanimate_dit import Transformer3DModel
-from easyanimate_dit.pixart.pipeline import SCHEDULER, build_pixart_pipeline
+from easyanimate_dit.loading.part import PIXART_SCHEDULER
+from easyanimate_dit.pixart.version_parts import make_pixart_parts
 from easyanimate_dit.sampling.inpaint import BlendInpainter, CodedMaskInpainter, prepare_clip
 from easyanimate_dit.sampling.noise import NoiseUse
+from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
 from easyanimate_dit.sampling.scheduler import make_scheduler
 from easyanimate_v1.config import SHAPES as V1_SHAPES
 from easyanimate_v2.config import SHAPES as V2_SHAPES
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from easyanimate_core import ShapeRule
-    from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
     from torch import Tensor
 
 _INPUTS, _STEPS = 1e-4, 1e-3
@@ -108,14 +109,15 @@ def _build(case: GoldenCase) -> EasyAnimatePipeline:
             weights = strip(case.weights, f"{name}/")
             components[name.removeprefix("clip_")].load_state_dict(weights, strict=True)
     scheduler = config["scheduler"]
-    components["scheduler"] = make_scheduler(_SAMPLERS[scheduler["class"]], SCHEDULER | scheduler["kwargs"])
+    components["scheduler"] = make_scheduler(_SAMPLERS[scheduler["class"]], PIXART_SCHEDULER | scheduler["kwargs"])
     components["tokenizer"] = T5Tokenizer.from_pretrained(case.path.parent / case.call["tokenizer_dir"])
     if "image_encoder" in components:
         components["image_processor"] = CLIPImageProcessorPil.from_pretrained(case.path.parent / "clip_image_processor")
     inpaint = None
     if "Inpaint" in case.class_name:
         inpaint = CodedMaskInpainter() if components["transformer"].has_clip else BlendInpainter()
-    pipeline = build_pixart_pipeline(components, version.shapes, smooth=version.smooth, inpaint=inpaint)
+    parts = make_pixart_parts(components, version.shapes, smooth=version.smooth, inpaint=inpaint)
+    pipeline = EasyAnimatePipeline(**components, parts=parts)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

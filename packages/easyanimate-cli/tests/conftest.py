@@ -1,4 +1,4 @@
-"""Runs `ea` in this process, in an empty folder, with the fake plugin of `fake/` installed."""
+"""Runs `ea` in this process, in an empty folder, with the fake plugin of easyanimate-core's tests installed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from easyanimate_cli.app import main
 from easyanimate_core import Video
 from easyanimate_core.video import write_image, write_video
 
-FAKE = Path(__file__).parent / "fake"
+FAKE = Path(__file__).parents[2] / "easyanimate-core" / "tests" / "fake"
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from easyanimate_core.machine import Device, Machine
+from easyanimate_core.manifest import read_manifest
 from easyanimate_core.registry import Plugins
+from easyanimate_core.video import read_video, write_video
 
-FAKE = Path(__file__).parent / "fake"
+FAKE = Path(__file__).parents[2] / "easyanimate-core" / "tests" / "fake"
 HEAVY = (
     "torch",
     "diffusers",
@@ -108,6 +110,23 @@ def test_models_list_and_show(ea):
         assert words in out
 
 
+def test_models_show_follows_the_weights(ea, fake, monkeypatch):
+    out = ea("models", "show", "fake-open").out
+    for words in (
+        "tasks     text-to-video, text-to-image\n",
+        "1 (an image), or 1 + a multiple of 4, up to 33",
+        "--size 32x32 --frames 9 --fps 12",
+        "--steps 3 --guidance 7.0 --sampler heun",
+        "samplers  heun, dpm\n",
+    ):
+        assert words in out
+    gone = [dataclasses.replace(source, path=Path("gone")) for source in fake.ea_weights()]
+    monkeypatch.setattr(fake, "ea_weights", fake.hookimpl(lambda: gone))
+    out = ea("models", "show", "fake-open").out
+    assert "--size 384x672 --frames 72" in out
+    assert "image-to-video" in out
+
+
 def test_plugins_lists_what_is_broken_and_why(ea):
     out = ea("plugins").out
     assert "easyanimate-fake" in out
@@ -190,6 +209,15 @@ class TestRerun:
         assert result.code == 1
 
     @pytest.mark.usefixtures("first")
+    def test_repeats_files_from_before_there_was_guidance_rescale(self, ea, fake):
+        content = read_manifest(Path("x.mp4")).to_json()
+        del content["request"]["guidance_rescale"]
+        write_video(Path("old.mp4"), read_video(Path("x.mp4")), manifest=content)
+        assert ea("rerun", "old.mp4").out == "old-rerun.mp4\n"
+        assert fake.requests[-1].guidance_rescale == 0
+        assert read_video(Path("old-rerun.mp4")).frames.tobytes() == read_video(Path("x.mp4")).frames.tobytes()
+
+    @pytest.mark.usefixtures("first")
     def test_refuses_changed_inputs(self, ea):
         Path("image.png").write_bytes(b"other")
         result = ea("rerun", "x.mp4")
@@ -232,7 +260,7 @@ class TestWeights:
             assert words in result.err
         assert result.out == f"{Path('models/Diffusion_Transformer/Fake')}\n"
         assert ea("run", "--model", "fake", "--prompt", "x").code == 0
-        assert fake.loads[0].weights == Path("models/Diffusion_Transformer/Fake")
+        assert fake.loads[0].weights.path == Path("models/Diffusion_Transformer/Fake")
 
     def test_an_unsafe_archive_is_refused(self, ea):
         Path("evil").write_text("x", encoding="utf-8")

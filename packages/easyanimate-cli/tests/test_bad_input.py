@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from easyanimate_core import machine
 
-FAKE = Path(__file__).parent / "fake"
+FAKE = Path(__file__).parents[2] / "easyanimate-core" / "tests" / "fake"
 RUN = ("run", "--model", "fake", "--prompt", "x")
 
 
@@ -46,10 +46,18 @@ def check(result, fake, *words):
         ((*RUN, "--frames", 17), ("17 frames", "use 16 or 24")),
         ((*RUN, "--frames", 160), ("160 frames", "use 144")),
         ((*RUN, "--frames", 0), ("num_frames must be positive",)),
-        ((*RUN, "--frames", "many"), ("--frames",)),
+        ((*RUN, "--frames", "many"), ("--frames must be a whole number", "'many'")),
+        ((*RUN, "--frames", "16.5"), ("--frames must be a whole number", "'16.5'")),
+        ((*RUN, "--seed", "1:30"), ("--seed must be a whole number", "'1:30'")),
+        ((*RUN, "--fps", "abc"), ("--fps must be a number", "'abc'")),
+        ((*RUN, "--fps", "nan"), ("fps must be positive",)),
+        ((*RUN, "--num-videos", "two"), ("--num-videos must be a whole number",)),
+        ((*RUN, "--guidance", "strong"), ("--guidance must be a number", "'strong'")),
+        ((*RUN, "--guidance-rescale", 2), ("guidance_rescale is out of range", "0 to 1")),
+        ((*RUN, "--size", "3"), ("height x width in pixels", "HEIGHTxWIDTH", "--size 384x672")),
         ((*RUN, "--num-videos", 0), ("num_videos must be positive",)),
         ((*RUN, "--steps", 0), ("num_inference_steps must be positive",)),
-        ((*RUN, "--seed", -1), ("seed",)),
+        ((*RUN, "--seed", -1), ("seed is out of range", "received: -1", "0 to 2**63 - 1")),
         ((*RUN, "--weights", "demmo"), ("There are no weights demmo", "demo")),
         ((*RUN, "--weights", "official"), ("not on this machine", "ea weights pull fake official")),
         ((*RUN, "--weights", "nobody/other"), ("not on this machine",)),
@@ -59,7 +67,7 @@ def check(result, fake, *words):
         ((*RUN, "--video", "text.png"), ("cannot be read", "text.png")),
         ((*RUN, "--video", "empty.mp4"), ("empty.mp4",)),
         ((*RUN, "--video", "video.mp4", "--mask", "gone.png"), ("gone.png",)),
-        ((*RUN, "--video", "video.mp4", "--frames", 24), ("20 frames for 24", "--frames 16")),
+        ((*RUN, "--video", "video.mp4", "--frames", 24), ("video.mp4: 20 frames for 24", "--frames 16")),
         ((*RUN, "--end-image", "image.png"), ("needs a start image", "--image")),
         ((*RUN, "--mask", "mask.png"), ("needs a video",)),
         ((*RUN, "--strength", 0.5), ("--video",)),
@@ -101,6 +109,25 @@ def test_mistakes(ea, fake, args, words):
     check(result, fake, *words)
 
 
+def test_weights_of_another_model_are_refused_by_its_name(ea, fake):
+    result = ea(*RUN, "--weights", fake.OPEN_FOLDER)
+    check(result, fake, "weights of another model", "received: weights of fake-open", "ea run --model fake-open")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--sampler", "euler"), ("euler", "heun, dpm")),
+        (("--frames", 8), ("8 frames", "1 + a multiple of 4", "use 5 or 9")),
+        (("--image", "image.png"), ("cannot do that", "text-to-video, text-to-image")),
+    ],
+)
+@pytest.mark.usefixtures("media")
+def test_what_the_weights_cannot_do(ea, fake, args, words):
+    Path("video.mp4").unlink()
+    check(ea("run", "--model", "fake-open", "--prompt", "x", *args), fake, *words)
+
+
 def test_damaged_weights_name_the_file_and_the_way_out(ea, fake):
     folder = Path("models/Diffusion_Transformer/Fake")
     folder.mkdir(parents=True)
@@ -128,8 +155,8 @@ def test_weights_larger_than_the_memory_are_refused_before_loading(ea, fake, mon
     facts = machine.Machine(
         system="", python="", num_cpus=1, memory_bytes=16, free_memory_bytes=15, torch="2", devices=(nothing,)
     )
-    monkeypatch.setattr("easyanimate_cli.memory.free_memory", lambda: 15)
-    monkeypatch.setattr("easyanimate_cli.memory.read_machine", lambda: facts)
+    monkeypatch.setattr("easyanimate_core.memory.free_memory", lambda: 15)
+    monkeypatch.setattr("easyanimate_core.memory.read_machine", lambda: facts)
     check(ea(*RUN), fake, "16 bytes of weights as float32", "15 bytes that are free", "--dtype bfloat16")
 
 

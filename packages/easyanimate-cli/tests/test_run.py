@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from easyanimate_core import LoraFile
 from easyanimate_core.manifest import read_manifest
-from easyanimate_core.part_files import parse_lora
 from easyanimate_core.video import read_image, read_video
+from safetensors.numpy import save_file
 
 RUN = ("run", "--model", "fake", "--prompt", "a red circle")
 
@@ -49,7 +48,7 @@ def test_options_reach_the_pipeline(ea, fake):
     assert (request.num_inference_steps, request.guidance_scale, request.sampler, request.seed) == (2, 3.5, "ddim", 7)
     assert request.negative_prompt == "blur"
     [options] = fake.loads
-    assert (options.dtype, options.device, options.weights) == ("float16", "cpu", fake.FOLDER)
+    assert (options.dtype, options.device, options.weights.path) == ("float16", "cpu", fake.FOLDER)
     assert Path("x.mp4").is_file()
 
 
@@ -131,8 +130,8 @@ def test_long_video_may_be_longer_than_the_model(ea, fake):
 
 
 def test_lora_files_with_weights(ea, fake):
-    Path("a.safetensors").write_bytes(b"a")
-    Path("b.safetensors").write_bytes(b"b")
+    for name in "ab":
+        save_file({"lora_unet__blocks_0.lora_down.weight": np.zeros(1, np.float32)}, f"{name}.safetensors")
     result = ea(*RUN, "--lora", "a.safetensors:0.6", "--lora", "b.safetensors")
     assert result.code == 0
     assert [(lora.path.name, lora.weight) for lora in fake.loads[0].loras] == [
@@ -144,21 +143,22 @@ def test_lora_files_with_weights(ea, fake):
     assert reports[0] < reports[1] < result.err.index("\nload 1/1")
 
 
-@pytest.mark.parametrize(
-    ("text", "path", "weight"),
-    [
-        ("a.safetensors", "a.safetensors", 1.0),
-        ("a.safetensors:-0.5", "a.safetensors", -0.5),
-        ("C:/loras/a.safetensors", "C:/loras/a.safetensors", 1.0),
-        (r"C:\loras\a.safetensors", r"C:\loras\a.safetensors", 1.0),
-        (r"C:\loras\a.safetensors:0.6", r"C:\loras\a.safetensors", 0.6),
-        ("a:b.safetensors:1e-1", "a:b.safetensors", 0.1),
-    ],
-)
-def test_a_lora_and_its_weight_are_told_apart(text, path, weight):
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes(b"a")
-    assert parse_lora(text) == LoraFile(Path(path), weight)
+@pytest.mark.usefixtures("media")
+@pytest.mark.parametrize(("mask", "strength"), [((), 0.7), (("--mask", "mask.png"), 1.0)])
+def test_a_source_video_shines_through_unless_a_mask_says_where_to_replace_it(ea, fake, mask, strength):
+    assert ea(*RUN, "--video", "video.mp4", *mask).code == 0
+    assert fake.requests[0].strength == strength
+    assert read_manifest(Path("outputs/fake-a-red-circle-0.mp4")).request["strength"] == strength
+
+
+def test_guidance_rescale_from_the_command_line_and_from_a_batch(ea, fake):
+    Path("prompts.jsonl").write_text('{"prompt": "a", "guidance-rescale": 0.25}\n{"prompt": "b"}', encoding="utf-8")
+    result = ea("run", "--model", "fake", "--batch", "prompts.jsonl", "--guidance-rescale", 0.5)
+    assert result.code == 0, result.err
+    assert [request.guidance_rescale for request in fake.requests] == [0.25, 0.5]
+    assert read_manifest(Path("outputs/fake-a-0.mp4")).request["guidance_rescale"] == 0.25
+    assert "Identical" in ea("rerun", "outputs/fake-a-0.mp4").err
+    assert fake.requests[-1].guidance_rescale == 0.25
 
 
 @pytest.mark.usefixtures("media")
@@ -183,9 +183,13 @@ def test_batch_uses_one_pipeline_and_the_command_line_as_its_base(ea, fake):
         ("{broken", ["line 2", "JSON"]),
         ('"text"', ["line 2", "object"]),
         ('{"promt": "x"}', ["line 2", "promt", "did you mean prompt"]),
-        ('{"prompt": "x", "frames": "many"}', ["line 2", "frames", '"many"', "whole number"]),
-        ('{"prompt": "x", "seed": true}', ["line 2", "seed"]),
-        ('{"prompt": "x", "image": [1]}', ["line 2", "image", "texts"]),
+        ('{"prompt": "x", "frames": "many"}', ["line 2", "frames must be a whole number", "'many'"]),
+        ('{"prompt": "x", "seed": true}', ["line 2", "seed must be a whole number"]),
+        ('{"prompt": "x", "fps": "fast"}', ["line 2", "fps must be a number", "'fast'"]),
+        ('{"prompt": "x", "size": 3}', ["line 2", "size must be a text"]),
+        ('{"prompt": "x", "size": "3"}', ["line 2", "HEIGHTxWIDTH"]),
+        ('{"prompt": "x", "num-videos": 0}', ["line 2", "num_videos must be positive"]),
+        ('{"prompt": "x", "image": [1]}', ["line 2", "image[0] must be a path"]),
         ('{"prompt": " "}', ["line 2", "empty"]),
         ('{"prompt": "x", "frames": 17}', ["Line 2", "17", "use 16 or 24"]),
         ('{"prompt": "x", "image": "gone.png"}', ["Line 2", "gone.png"]),

@@ -2,8 +2,9 @@ import json
 
 import numpy as np
 import pytest
-from easyanimate_core import WeightsError
-from easyanimate_core.checkpoint import Component, check_components, check_file, check_folder, read_header
+from easyanimate_core import WeightsError, WeightsFolder
+from easyanimate_core.checkpoint import Component, check_components, check_folder
+from easyanimate_core.weights_file import check_file, read_header
 from safetensors.numpy import save_file
 
 PARTS = {
@@ -34,13 +35,13 @@ def write(path, content):
 
 def refusal(folder):
     with pytest.raises(WeightsError) as caught:
-        check_components(folder, PARTS)
+        check_components(WeightsFolder(folder), PARTS)
     return str(caught.value)
 
 
 def test_a_whole_checkpoint_passes(folder):
-    check_components(folder, PARTS)
-    check_folder(folder)
+    check_components(WeightsFolder(folder), PARTS)
+    check_folder(WeightsFolder(folder))
 
 
 def test_header_tells_names_types_and_shapes(folder):
@@ -53,20 +54,20 @@ def test_header_tells_names_types_and_shapes(folder):
 
 def test_a_missing_folder_and_a_file_in_its_place(tmp_path):
     with pytest.raises(WeightsError, match="no weights folder"):
-        check_folder(tmp_path / "none")
+        check_folder(WeightsFolder(tmp_path / "none"))
     (tmp_path / "file").touch()
     with pytest.raises(WeightsError, match="a file"):
-        check_folder(tmp_path / "file")
+        check_folder(WeightsFolder(tmp_path / "file"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(WeightsError, match="empty"):
-        check_folder(tmp_path / "empty")
+        check_folder(WeightsFolder(tmp_path / "empty"))
 
 
 def test_a_missing_component(folder):
     (folder / "transformer").rename(folder / "other")
     assert "lacks transformer" in refusal(folder)
     with pytest.raises(WeightsError, match="lacks transformer"):
-        check_folder(folder)
+        check_folder(WeightsFolder(folder))
 
 
 def test_another_version(folder):
@@ -96,7 +97,7 @@ def test_a_half_downloaded_file(folder, kept):
     if kept == -1:
         assert f"accepted: {len(content)} bytes" in message
     with pytest.raises(WeightsError):
-        check_folder(folder)
+        check_folder(WeightsFolder(folder))
 
 
 def test_a_file_with_something_behind(folder):
@@ -134,9 +135,9 @@ def test_shards(folder):
     assert "w-00002-of-00002.safetensors" in message
     assert "1 of 2 parts" in message
     with pytest.raises(WeightsError, match="Parts of the weights"):
-        check_folder(folder)
+        check_folder(WeightsFolder(folder))
     save_file({"b": np.zeros(1, np.float32)}, part / "w-00002-of-00002.safetensors")
-    check_components(folder, PARTS)
+    check_components(WeightsFolder(folder), PARTS)
     write(index, {})
     assert "index is damaged" in refusal(folder)
 
@@ -151,10 +152,10 @@ def test_pytorch_files(folder, suffix):
     path = part / f"w{suffix}"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("archive/data.pkl", b"x" * 5000)
-    check_components(folder, PARTS)
+    check_components(WeightsFolder(folder), PARTS)
     path.write_bytes(path.read_bytes()[:3000])
     assert "received: 3000 bytes" in refusal(folder)
     path.write_bytes(b"\x80\x02 a file of PyTorch before 1.6")
-    check_components(folder, PARTS)
+    check_components(WeightsFolder(folder), PARTS)
     path.write_bytes(b"")
     assert "empty" in refusal(folder)

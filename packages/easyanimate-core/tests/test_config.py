@@ -54,12 +54,12 @@ def test_words_alone():
     [
         (["max_step=7"], "did you mean max_steps"),
         (["optimizer.lr=7"], "Unknown setting optimizer.lr"),
-        (["max_steps=many"], "max_steps has the wrong type"),
-        (["max_steps=true"], "max_steps has the wrong type"),
-        (["max_steps=1.5"], "max_steps has the wrong type"),
-        (["optimizer.learning_rate=fast"], "optimizer.learning_rate has the wrong type"),
-        (["optimizer=7"], "optimizer has the wrong type"),
-        (["batches=[[1, x]]"], r"batches\[0\]\[1\] has the wrong type"),
+        (["max_steps=many"], "max_steps must be a whole number"),
+        (["max_steps=true"], "max_steps must be a whole number"),
+        (["max_steps=1.5"], "max_steps must be a whole number"),
+        (["optimizer.learning_rate=fast"], "optimizer.learning_rate must be a number"),
+        (["optimizer=7"], "optimizer must be a group of settings"),
+        (["batches=[[1, x]]"], r"batches\[0\]\[1\] must be a whole number"),
         (["max_steps"], "no value"),
         (["max_steps.deep=7"], "max_steps"),
         (["out.deep=7"], "does not fit"),
@@ -107,3 +107,35 @@ def test_no_is_a_word_where_it_is_a_choice(tmp_path):
 
     (tmp_path / "c.yaml").write_text("precision: no\n")
     assert read_config(Chooses, tmp_path / "c.yaml").precision == "no"
+
+
+@dataclass(frozen=True)
+class Bound:
+    minimum: float | None = None
+
+
+@dataclass(frozen=True)
+class Bounded:
+    bounds: dict[str, Bound] = field(default_factory=dict)
+    bound: Bound = field(default_factory=Bound)
+
+
+def test_a_mapping_of_dataclasses(tmp_path):
+    (tmp_path / "c.yaml").write_text("bounds: {low: {minimum: 1}, any: {minimum: null}}\n")
+    words, defaults = (
+        ["bounds.high.minimum=2"],
+        {"bounds.low.minimum": 5, "bounds.any.minimum": 5, "bounds.usual.minimum": 5},
+    )
+    read = read_config(Bounded, tmp_path / "c.yaml", words, defaults=defaults)
+    assert read.bounds == {"low": Bound(1.0), "any": Bound(None), "high": Bound(2.0), "usual": Bound(5.0)}
+    with pytest.raises(RequestError, match=r"Unknown setting bounds.low.minimun[\s\S]*did you mean minimum"):
+        read_config(Bounded, None, ["bounds.low.minimun=1"])
+    with pytest.raises(RequestError, match=r"bounds\.low\.minimum must be a number"):
+        read_config(Bounded, None, ["bounds.low.minimum=much"])
+
+
+def test_a_section_whose_lines_are_all_comments(tmp_path):
+    (tmp_path / "c.yaml").write_text("bounds:\n  low:\nbound:\n")
+    assert read_config(Bounded, tmp_path / "c.yaml") == Bounded(bounds={"low": Bound()})
+    assert read_config(Bounded, tmp_path / "c.yaml", defaults={"bound.minimum": 3}).bound == Bound(3.0)
+    assert read_config(Bounded, tmp_path / "c.yaml", ["bound.minimum=4"]).bound == Bound(4.0)

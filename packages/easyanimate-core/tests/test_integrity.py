@@ -76,11 +76,3 @@ def test_verify_refuses_a_changed_file(folder):
     record(folder, "vae/w.bin", sha256(b"something else"))
     with pytest.raises(WeightsError, match=r"w\.bin"):
         verify(folder)
-
-
-def test_verify_runs_the_check_of_the_model(folder):
-    def refuse(_):
-        raise WeightsError("not this model")
-
-    with pytest.raises(WeightsError, match="not this model"):
-        verify(folder, refuse)

@@ -8,7 +8,7 @@ from easyanimate_core.registry import load_plugins
 
 GOOD = """
 from easyanimate_core import CaptionerSpec, CommandSpec, DatasetSpec, FilterSpec, ModelSpec, SchedulerSpec
-from easyanimate_core import WeightsSource, hookimpl
+from easyanimate_core import StageSpec, WeightsSource, hookimpl
 
 @hookimpl
 def ea_models():
@@ -33,6 +33,10 @@ def ea_commands():
 @hookimpl
 def ea_filters():
     return [FilterSpec(key="light", summary="Brightness.", load=dict, minimum=0.1)]
+
+@hookimpl
+def ea_stages():
+    return [StageSpec(key="list", summary="Lists clips.", write=dict)]
 
 @hookimpl
 def ea_captioners():
@@ -80,6 +84,7 @@ def test_everything_of_a_plugin_is_found(install):
     assert plugins.dataset("shards") is plugins.datasets()["shards"]
     assert plugins.command("data", "count") is plugins.commands()["data count"]
     assert plugins.filter("light") is plugins.filters()["light"]
+    assert plugins.stages()["list"].summary == "Lists clips."
     assert plugins.captioner("painter") is plugins.captioners()["painter"]
     (plugin,) = [item for item in plugins.installed if item.distribution == "good-plugin"]
     assert (plugin.version, plugin.module, plugin.name) == ("1.0", "good_plugin", "main")
@@ -90,6 +95,7 @@ def test_everything_of_a_plugin_is_found(install):
         "dataset shards",
         "command data count",
         "filter light",
+        "stage list",
         "captioner painter",
     )
     assert plugin.heavy_imports == ()

@@ -5,8 +5,17 @@ from hypothesis import strategies as st
 
 V4 = ShapeRule()
 V2 = ShapeRule(chunk_frames=9, chunk_latents=3, max_frames=144)
+CAUSAL = ShapeRule(first_frames=1, chunk_frames=4, chunk_latents=1, max_frames=81)
 RULES = st.sampled_from(
-    [V4, V2, ShapeRule(image=False), ShapeRule(size_multiple=32, chunk_frames=4, chunk_latents=1, image=False)]
+    [
+        V4,
+        V2,
+        CAUSAL,
+        ShapeRule(image=False),
+        ShapeRule(size_multiple=32, chunk_frames=4, chunk_latents=1, image=False),
+        ShapeRule(first_frames=1, chunk_frames=8, chunk_latents=2, max_frames=100, image=False),
+        ShapeRule(chunk_frames=1, chunk_latents=1),
+    ]
 )
 
 
@@ -20,11 +29,12 @@ def follows(rule: ShapeRule, shape: PixelShape) -> bool:
 
 @given(RULES, st.integers(1, 18), st.integers(1, 40), st.integers(1, 40))
 def test_latents_and_pixels_are_inverse(rule, chunks, rows, columns):
-    frames = min(chunks * rule.chunk_frames, rule.max_frames // rule.chunk_frames * rule.chunk_frames)
+    chunks = min(chunks, (rule.max_frames - rule.first_frames) // rule.chunk_frames)
+    frames = rule.first_frames + chunks * rule.chunk_frames
     shape = PixelShape(frames, rows * rule.size_multiple, columns * rule.size_multiple)
     latent = rule.latent_shape(shape)
     assert rule.pixel_shape(latent) == shape
-    assert latent.num_frames * rule.chunk_frames == frames * rule.chunk_latents
+    assert latent.num_frames == rule.first_frames + chunks * rule.chunk_latents
 
 
 @given(RULES, st.integers(-100, 4000))
@@ -54,6 +64,28 @@ def test_one_frame_is_one_latent_frame():
 def test_known_shapes():
     assert V4.latent_shape(PixelShape(72, 384, 672)) == LatentShape(18, 48, 84)
     assert V2.latent_shape(PixelShape(144, 512, 512)) == LatentShape(48, 64, 64)
+    assert CAUSAL.latent_shape(PixelShape(81, 480, 832)) == LatentShape(21, 60, 104)
+    assert CAUSAL.latent_shape(PixelShape(1, 480, 832)) == LatentShape(1, 60, 104)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (V4, "1 (an image), or multiples of 8 up to 144"),
+        (ShapeRule(image=False), "multiples of 8 up to 144"),
+        (CAUSAL, "1 (an image), or 1 + a multiple of 4, up to 81"),
+        (ShapeRule(chunk_frames=1, chunk_latents=1), "any number up to 144"),
+    ],
+)
+def test_frame_counts_in_words(rule, words):
+    assert rule.describe_frames() == words
+
+
+@pytest.mark.parametrize(("frames", "fix"), [(16, "use 13 or 17"), (2, "use 1 or 5"), (100, "use 81")])
+def test_frames_of_a_causal_vae(frames, fix):
+    with pytest.raises(RequestError) as caught:
+        CAUSAL.check(PixelShape(frames, 64, 64))
+    assert caught.value.fix == fix
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """The contract suites pass for a good plugin and pipeline, and each of their tests fails for a bad one."""
 
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
-from easyanimate_core import Progress, RequestError, Video
+from easyanimate_core import ModelSpec, Progress, RequestError, Video
 from easyanimate_core.testing import PipelineContract, PluginContract
+from easyanimate_core.testing.plugin import check_defaults
 
 PLUGIN = """
 from easyanimate_core import Defaults, ModelSpec, ShapeRule, hookimpl
@@ -77,6 +79,15 @@ def test_a_good_plugin_passes(contract):
     assert len(names) == 5
     for name in names:
         getattr(tested, name)()
+
+
+@pytest.mark.parametrize(
+    ("samplers", "known"), [((), True), ("registered", True), (("euler",), True), (("ddim",), False)]
+)
+def test_the_default_sampler_is_one_that_the_model_accepts(samplers, known):
+    spec = ModelSpec(key="tiny", summary="Tiny.", load=print, samplers=samplers)
+    with nullcontext() if known else pytest.raises(AssertionError, match="tiny: euler"):
+        check_defaults(spec)
 
 
 @pytest.mark.parametrize(

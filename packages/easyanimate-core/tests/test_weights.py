@@ -1,10 +1,11 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from easyanimate_core import Defaults, TrainedRange, WeightsError, WeightsSource
-from easyanimate_core.weights import read_defaults, read_trained, resolve_weights
+from easyanimate_core import ModelSpec, WeightsError, WeightsFolder, WeightsSource
+from easyanimate_core.weights import check_weights, complete_spec, find_weights
 from safetensors.numpy import save_file
 
 OFFICIAL = WeightsSource(
@@ -31,151 +32,178 @@ def cut(folder: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def resolve(tmp_path, monkeypatch):
-    """`resolve_weights` with an official and a demo source, in a working folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    demo = WeightsSource(
-        model="v4", name="demo", summary="Small.", licence="Apache-2.0", path=make_checkpoint(tmp_path / "plugin")
+def make_spec(key="v4", **values):
+    return ModelSpec(key=key, summary="", load=print, **values)
+
+
+def make_plugins(models, sources=()):
+    return SimpleNamespace(
+        models=lambda: {model.key: model for model in models},
+        weights=lambda key: {source.name: source for source in sources if source.model == key},
     )
 
-    def call(text, **options):
-        options = {"sources": {"demo": demo, "official": OFFICIAL}, **options}
-        return resolve_weights(text, model_key="v4", cache=tmp_path / "cache", **options)
+
+@pytest.fixture
+def demo(tmp_path):
+    folder = make_checkpoint(tmp_path / "plugin")
+    return WeightsSource(model="v4", name="demo", summary="Small.", licence="Apache-2.0", path=folder)
+
+
+@pytest.fixture
+def find(tmp_path, monkeypatch, demo):
+    """`find_weights` with a demo and an official source, in a working folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(text, sources=(demo, OFFICIAL), spec=make_spec()):  # noqa: B008 (frozen)
+        return find_weights(text, spec, make_plugins([spec], sources), cache=tmp_path / "cache")
 
     return call
 
 
-def test_auto_falls_back_on_the_demo_weights_and_says_so(resolve, tmp_path):
-    found = resolve("auto")
-    assert (found.folder, found.name) == (tmp_path / "plugin", "demo")
+def test_auto_falls_back_on_the_demo_weights_and_says_so(find, tmp_path):
+    found = find("auto")
+    assert (found.folder.path, found.name) == (tmp_path / "plugin", "demo")
     assert "ea weights pull v4 official" in found.note
     assert "14.0 GB" in found.note
     assert "Apache-2.0" in found.note
 
 
-def test_auto_takes_the_official_weights_when_they_are_here(resolve):
+def test_auto_takes_the_official_weights_when_they_are_here(find):
     folder = make_checkpoint(Path("models/Diffusion_Transformer/EasyAnimateV4"))
-    found = resolve("auto")
-    assert (found.folder, found.name, found.note) == (folder, "official", None)
+    found = find("auto")
+    assert (found.folder.path, found.name, found.note) == (folder, "official", None)
 
 
-def test_auto_takes_them_from_the_hugging_face_cache(resolve, tmp_path):
+def test_auto_takes_them_from_the_hugging_face_cache(find, tmp_path):
     place = tmp_path / "cache" / "models--owner--EasyAnimateV4"
     folder = make_checkpoint(place / "snapshots" / ("a" * 40))
     (place / "refs").mkdir()
     (place / "refs" / "main").write_text("a" * 40)
-    assert resolve("auto").folder == folder
-    assert resolve("owner/EasyAnimateV4").folder == folder
+    assert find("auto").folder.path == folder
+    assert find("owner/EasyAnimateV4").folder.path == folder
 
 
-def test_auto_passes_over_a_half_download_and_says_why(resolve):
+def test_auto_passes_over_a_half_download_and_says_why(find):
     path = cut(make_checkpoint(Path("models/Diffusion_Transformer/EasyAnimateV4")))
-    found = resolve("auto")
+    found = find("auto")
     assert found.name == "demo"
     assert "incomplete" in found.note
     assert str(path) in found.note
 
 
-def test_a_model_without_weights(resolve):
-    found = resolve("auto", sources={})
+def test_a_model_without_weights(find):
+    found = find("auto", sources=())
     assert (found.folder, found.note) == (None, None)
 
 
-def test_auto_without_demo_names_the_command(resolve):
+def test_auto_without_demo_names_the_command(find):
     with pytest.raises(WeightsError, match="ea weights pull v4 official"):
-        resolve("auto", sources={"official": OFFICIAL})
+        find("auto", sources=(OFFICIAL,))
 
 
-def test_official_that_are_not_here(resolve):
+def test_official_that_are_not_here(find):
     with pytest.raises(WeightsError) as caught:
-        resolve("official")
+        find("official")
     assert caught.value.fix == "ea weights pull v4 official"
     assert "14.0 GB" in caught.value.message
 
 
-def test_a_damaged_download_names_file_sizes_and_command(resolve):
+def test_a_damaged_download_names_file_sizes_and_command(find):
     path = cut(make_checkpoint(Path("models/Diffusion_Transformer/EasyAnimateV4")))
     size = path.stat().st_size
     for text in ("official", "models/Diffusion_Transformer/EasyAnimateV4"):
         with pytest.raises(WeightsError) as caught:
-            resolve(text)
+            find(text)
         assert str(path) in caught.value.message
         assert caught.value.received == f"{size} bytes"
         assert caught.value.expected == f"{size + 3} bytes"
         assert caught.value.fix == "ea weights pull v4 official"
 
 
-def test_a_folder(resolve, tmp_path):
+def test_a_folder(find, tmp_path):
     folder = make_checkpoint(tmp_path / "mine")
-    assert resolve(str(folder)).folder == folder
-    assert resolve("./mine").folder == Path("mine")
+    assert find(str(folder)).folder.path == folder
+    assert find("./mine").folder.path == Path("mine")
 
 
-def test_the_original_folder_that_is_missing(resolve):
+def test_the_original_folder_that_is_missing(find):
     with pytest.raises(WeightsError) as caught:
-        resolve("models/Diffusion_Transformer/EasyAnimateV4")
+        find("models/Diffusion_Transformer/EasyAnimateV4")
     assert caught.value.fix == "ea weights pull v4 official"
 
 
-def test_another_hub_id_names_the_command(resolve):
+def test_another_hub_id_names_the_command(find):
     with pytest.raises(WeightsError) as caught:
-        resolve("somebody/weights")
+        find("somebody/weights")
     assert caught.value.fix == "ea weights pull v4 somebody/weights"
     folder = make_checkpoint(Path("models/somebody--weights"))
-    assert resolve("somebody/weights").folder == folder
+    assert find("somebody/weights").folder.path == folder
 
 
-def test_a_misspelt_name(resolve):
+def test_a_misspelt_name(find):
     with pytest.raises(WeightsError) as caught:
-        resolve("oficial")
+        find("oficial")
     assert caught.value.fix == "did you mean official?"
 
 
-def test_the_check_of_the_model_decides(resolve):
-    def refuse(_: Path) -> None:
+def test_the_check_of_the_model_decides(find):
+    def refuse(_):
         raise WeightsError("Of another version.", fix="choose another model")
 
     with pytest.raises(WeightsError) as caught:
-        resolve("demo", check=refuse)
+        find("demo", spec=make_spec(check_weights=refuse))
     assert caught.value.fix == "choose another model"
-
-
-def test_defaults_of_weights(tmp_path):
-    base = Defaults(height=384)
-    assert read_defaults(tmp_path, base) is base
-    path = tmp_path / "easyanimate.json"
-    path.write_text(json.dumps({"defaults": {"height": 64, "guidance_scale": 5, "sampler": "ddim"}, "licence": "MIT"}))
-    read = read_defaults(tmp_path, base)
-    assert (read.height, read.width, read.guidance_scale, read.sampler) == (64, base.width, 5, "ddim")
-
-
-@pytest.mark.parametrize(
-    ("defaults", "message"),
-    [({"heigth": 64}, "did you mean height?"), ({"height": "64"}, "height: int"), ({"height": True}, "height: int")],
-)
-def test_wrong_defaults(tmp_path, defaults, message):
-    (tmp_path / "easyanimate.json").write_text(json.dumps({"defaults": defaults}))
-    with pytest.raises(WeightsError) as caught:
-        read_defaults(tmp_path, Defaults())
-    assert message in str(caught.value)
-
-
-def test_what_weights_were_trained_on(tmp_path):
-    base = TrainedRange(max_frames=80)
-    assert read_trained(tmp_path, base) is base
-    path = tmp_path / "easyanimate.json"
-    path.write_text(json.dumps({"defaults": {"height": 64}}))
-    assert read_trained(tmp_path, base) is None
-    path.write_text(json.dumps({"trained": {"max_frames": 16, "min_side": 64, "max_side": 64}}))
-    assert read_trained(tmp_path, base) == TrainedRange(max_frames=16, min_side=64, max_side=64)
-    path.write_text(json.dumps({"trained": {"side": 64}}))
-    with pytest.raises(WeightsError, match="Unknown trained"):
-        read_trained(tmp_path, base)
 
 
 def test_a_file_is_no_weights_folder(tmp_path):
     path = tmp_path / "a.safetensors"
     path.touch()
-    with pytest.raises(WeightsError, match=r"a file(?s:.*)--transformer, --motion-module or --lora"):
-        resolve_weights(str(path), model_key="v4", sources={})
+    with pytest.raises(WeightsError, match=r"a file(?s:.*)--transformer or --lora"):
+        find_weights(str(path), make_spec(), make_plugins([]))
+
+
+class TestIdentify:
+    """Models say how sure they are that a folder is theirs; the surest has it."""
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        return WeightsFolder(make_checkpoint(tmp_path / "weights"))
+
+    def test_a_surer_model_is_named(self, folder):
+        own, weak, strong = (
+            make_spec(key, identify=lambda _, sure=sure: sure) for key, sure in zip("abc", (1, 2, 3), strict=True)
+        )
+        with pytest.raises(WeightsError, match="weights of another model") as caught:
+            check_weights(folder, own, [own, weak, strong])
+        assert (caught.value.received, caught.value.expected) == ("weights of c", "weights of a")
+        assert f"ea run --model c --weights {folder}" in caught.value.fix
+
+    @pytest.mark.parametrize(("own", "other"), [(0, 0), (1, 1), (2, 1), (1, 0)])
+    def test_a_folder_passes_where_nobody_is_surer(self, folder, own, other):
+        specs = [make_spec("a", identify=lambda _: own), make_spec("b", identify=lambda _: other), make_spec("c")]
+        check_weights(folder, specs[0], specs)
+
+    def test_a_model_that_cannot_tell_takes_any_whole_folder(self, folder):
+        check_weights(folder, make_spec("a"), [make_spec("b", identify=lambda _: 9)])
+        cut(folder.path)
+        with pytest.raises(WeightsError, match="incomplete"):
+            check_weights(WeightsFolder(folder.path), make_spec("a"))
+
+    def test_the_check_of_the_model_comes_after(self, folder):
+        told = []
+        check_weights(folder, make_spec(identify=lambda _: 1, check_weights=told.append))
+        assert told == [folder]
+
+    def test_find_weights_asks_all_installed_models(self, folder, demo):
+        own, other = make_spec(identify=lambda _: 0), make_spec("other", identify=lambda _: 1)
+        for text in ("demo", str(folder)):
+            with pytest.raises(WeightsError, match="weights of other"):
+                find_weights(text, own, make_plugins([own, other], [demo]))
+
+
+def test_a_model_is_completed_from_its_folder(tmp_path):
+    spec = make_spec(complete=lambda folder: {"summary": str(folder), "samplers": ("heun",)})
+    completed = complete_spec(spec, WeightsFolder(tmp_path))
+    assert (completed.key, completed.summary, completed.samplers) == ("v4", str(tmp_path), ("heun",))
+    assert complete_spec(spec, None) is spec
+    assert complete_spec(make_spec(), WeightsFolder(tmp_path)) == make_spec()

@@ -54,9 +54,9 @@ def test_plain_transformers_get_the_kept_part_back_after_each_step():
     noise = torch.full((1, 4, 2, 2, 4), 10.0)
     source = SourceLatents(torch.full((1, 4, 2, 2, 4), 3.0), noise)
     scheduler = SimpleNamespace(add_noise=lambda clip, noise, timestep: clip + noise * timestep)
-    blend = BlendInpainter().make_blend(GivenClip(torch.zeros(1, 3, 8, 16, 32), mask), source, scheduler)
+    kept = BlendInpainter().keep(GivenClip(torch.zeros(1, 3, 8, 16, 32), mask), source)
     latents = torch.full((1, 4, 2, 2, 4), 7.0)
-    between, last = blend(latents, torch.tensor(0.5)), blend(latents, None)
+    between, last = (kept.put_back(latents, scheduler, timestep) for timestep in (torch.tensor(0.5), None))
     assert between[..., 0].unique().tolist() == [8.0]
     assert last[..., 0].unique().tolist() == [3.0]
     assert last[..., -1].unique().tolist() == [7.0]

@@ -55,12 +55,15 @@ def test_a_picture_becomes_its_embedding_and_none_becomes_zeros():
 class PixelVae:
     """Its latents are pixels, averaged in space."""
 
-    dtype = torch.float32
+    dtype, device = torch.float32, CPU
     config = SimpleNamespace(scaling_factor=2.0, latent_channels=3)
 
     def encode(self, pixels):
         mean = torch.nn.functional.avg_pool3d(pixels, (4, 8, 8))
         return SimpleNamespace(latent_dist=SimpleNamespace(mean=mean, logvar=torch.full_like(mean, -60.0)))
+
+    def decode_chunks(self, latents):
+        raise NotImplementedError
 
     def decode_smoothly(self, latents, draw):
         assert draw(self.encode(torch.zeros(1, 3, 8, 16, 16)).latent_dist).shape == (1, 3, 2, 2, 2)

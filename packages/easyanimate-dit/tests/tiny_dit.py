@@ -12,13 +12,13 @@ from diffusers.models.modeling_utils import ModelMixin
 from easyanimate_core import ShapeRule
 from easyanimate_dit.hunyuan import HunyuanTransformer3DModel
 from easyanimate_dit.pixart import Transformer3DModel
-from easyanimate_dit.pixart.pipeline import build_pixart_pipeline
+from easyanimate_dit.pixart.version_parts import make_pixart_parts
 from easyanimate_dit.sampling.conditioning import ClipTokenConditioner, HunyuanSizeConditioner
 from easyanimate_dit.sampling.inpaint import BlendInpainter, ChannelInpainter, CodedMaskInpainter
 from easyanimate_dit.sampling.latent import LatentCodec
 from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
-from easyanimate_dit.sampling.preparation import VersionParts
 from easyanimate_dit.sampling.text import TextBranch, TextConditioner
+from easyanimate_dit.sampling.version_parts import VersionParts
 from torch import nn
 from transformers import (
     BatchEncoding,
@@ -152,7 +152,7 @@ def _build_t5():
     return randomize(T5EncoderModel(T5Config(vocab_size=64, is_encoder_decoder=False, **widths)))
 
 
-def _build_vision(projection_dim):
+def build_vision(projection_dim):
     widths = {"hidden_size": _VISION_WIDTH, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = CLIPVisionConfig(**widths, image_size=16, patch_size=8, projection_dim=projection_dim)
     return {
@@ -172,9 +172,9 @@ def build_components(kind, *, inpaints=True):
     if kind == "hunyuan":
         components["transformer"] = build_hunyuan(in_channels=in_channels, out_channels=8)
         components |= {"text_encoder": _build_bert(), "text_encoder_2": _build_t5(), "tokenizer_2": LetterTokenizer()}
-        return components | (_build_vision(4) if inpaints else {})
+        return components | (build_vision(4) if inpaints else {})
     components |= {"transformer": build_pixart(in_channels=in_channels), "text_encoder": _build_t5()}
-    return components | (_build_vision(_CLIP_WIDTH) if inpaints else {})
+    return components | (build_vision(_CLIP_WIDTH) if inpaints else {})
 
 
 def build_pipeline(components):
@@ -183,7 +183,8 @@ def build_pipeline(components):
     has_clip = transformer.has_clip
     if isinstance(transformer, Transformer3DModel):
         inpaint = CodedMaskInpainter() if has_clip else BlendInpainter()
-        return build_pixart_pipeline(components, SHAPES, smooth=True, inpaint=inpaint)
+        parts = make_pixart_parts(components, SHAPES, smooth=True, inpaint=inpaint)
+        return EasyAnimatePipeline(**components, parts=parts)
     config = transformer.config
     image = None
     if has_clip:

@@ -96,7 +96,7 @@ def build_random():
 
     def build(flavour: str, *, seed: int = 0, **changes) -> AutoencoderKLMagvit:
         torch.manual_seed(seed)
-        return AutoencoderKLMagvit(ch=4, norm_num_groups=2, **FLAVOURS[flavour], **changes).eval()
+        return AutoencoderKLMagvit(ch=4, norm_num_groups=2, **FLAVOURS[flavour] | changes).eval()
 
     return build
 

@@ -80,6 +80,37 @@ def test_chunks_make_up_the_clip(build_random, flavour, latents, chunks):
 
 
 @pytest.mark.usefixtures("no_grad")
+@pytest.mark.parametrize(("flavour", "frames"), [("v4", 16), ("v3", 16), ("v2", 18)])
+def test_sizes_of_chunks_come_from_the_configuration(build_random, flavour, frames, monkeypatch):
+    half = frames // 2
+    vae = build_random(flavour, mini_batch_encoder=half // 2, mini_batch_decoder=1)
+    encoded = []
+    finish = vae.encoder.finish
+    monkeypatch.setattr(vae.encoder, "finish", lambda x, mode: encoded.append(x.shape[2]) or finish(x, mode))
+    latents = vae.encode(torch.zeros(1, 3, frames, 8, 8)).latent_dist.mean
+    assert len(encoded) == -(-frames // (half // 2))
+    assert len(list(vae.decode_chunks(latents))) == latents.shape[2]
+
+
+@pytest.mark.usefixtures("no_grad")
+def test_two_levels_halve_the_size():
+    vae = AutoencoderKLMagvit(
+        ch=4,
+        ch_mult=(1, 1),
+        norm_num_groups=2,
+        down_block_types=("SpatialDownBlock3D",) * 2,
+        up_block_types=("SpatialUpBlock3D",) * 2,
+    )
+    latents = vae.encode(torch.zeros(1, 3, 3, 6, 10)).latent_dist.mean
+    assert latents.shape == (1, 4, 3, 3, 5)
+    assert vae.decode(latents).sample.shape == (1, 3, 3, 6, 10)
+    with pytest.raises(RequestError, match="multiples of 2"):
+        vae.encode(torch.zeros(1, 3, 3, 7, 10))
+    vae.enable_tiling(tile_sample_min_size=8)
+    assert vae.encode(torch.zeros(1, 3, 3, 6, 10)).latent_dist.mean.shape == (1, 4, 3, 3, 5)
+
+
+@pytest.mark.usefixtures("no_grad")
 def test_v3_chunk_sees_its_neighbours_and_no_others(build_random):
     vae = build_random("v3")
     z = torch.randn(1, 4, 8, 2, 2)

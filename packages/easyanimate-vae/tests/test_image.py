@@ -67,7 +67,14 @@ def test_decoding_gives_a_few_frames_at_a_time(vae, clip):
     latents = vae.encode(clip).latent_dist.mean
     pieces = list(vae.decode_chunks(latents))
     assert [piece.shape[2] for piece in pieces] == [4, 2]
-    torch.testing.assert_close(torch.cat(pieces, dim=2), vae.decode(latents, return_dict=False)[0])
+    torch.testing.assert_close(torch.cat(pieces, dim=2), vae.decode(latents).sample)
+
+
+@torch.no_grad()
+def test_tuples_on_request(vae, clip):
+    posterior = vae.encode(clip, return_dict=False)
+    decoded = vae.decode(torch.zeros(1, 4, 1, 2, 2), return_dict=False)
+    assert type(posterior) is type(decoded) is tuple
 
 
 def test_files_of_diffusers_load(vae, image_vae, clip, tmp_path):

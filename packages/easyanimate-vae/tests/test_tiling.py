@@ -63,6 +63,42 @@ def test_overlapping_tiles_repeat_work_and_balanced_ones_do_not():
     assert area(balanced) / (48 * 84) < 1.15
 
 
+def test_balanced_tiles_fade_into_one_another():
+    tiles = BalancedTiles(size=6, overlap=4)
+    code_tile = lambda _rows, columns: torch.full((1, 6), float(columns.start > 0))  # noqa: E731
+    assert tiles.code(1, 8, code_tile, unit=1).tolist() == [[0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1]]
+
+
+@pytest.mark.usefixtures("no_grad")
+def test_settings_of_tiles_come_from_the_configuration(case, monkeypatch):
+    def count(direction, **changes):
+        vae, widths = case.build(tile_sample_min_size=32, **changes), []
+        if direction == "decoder":
+            start = vae.decoder.start
+            monkeypatch.setattr(vae.decoder, "start", lambda x, mode: widths.append(x.shape[4]) or start(x, mode))
+            vae.decode(torch.zeros(1, 4, 1, 4, 7))
+        else:
+            finish = vae.encoder.finish
+            monkeypatch.setattr(vae.encoder, "finish", lambda x, mode: widths.append(x.shape[4]) or finish(x, mode))
+            vae.encode(torch.zeros(1, 3, 1, 32, 56))
+        return widths
+
+    for direction, corner in (("encoder", []), ("decoder", [4])):  # the decoder repeats the lower right tile
+        other = {"encoder": "decoder", "decoder": "encoder"}[direction]
+        assert count(direction, **{f"use_tiling_{other}": True}) == [7]
+        for flag in ("use_tiling", f"use_tiling_{direction}"):
+            # Tiles begin at 0, 3, 6 in a row, and there are two rows.
+            assert count(direction, **{flag: True}) == [4, 4, 1] * 2 + corner
+        assert count(direction, use_tiling=True, tile_overlap_factor=0.5) == [4, 4, 3, 1] * 2 + corner
+
+
+@pytest.mark.usefixtures("no_grad")
+def test_balanced_tiles_share_a_quarter(case):
+    vae = case.build()
+    vae.enable_tiling(tile_sample_min_size=64)
+    assert vae._decoder_tiles == vae._encoder_tiles == BalancedTiles(size=8, overlap=2)
+
+
 def measure_seams(build, z, pixels):
     """Largest and mean difference from the untiled result, of the original's tiles and of balanced ones."""
     whole, original, balanced = build(), build(use_tiling=True), build()

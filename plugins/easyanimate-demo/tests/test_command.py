@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from easyanimate_core import LoadOptions, RequestError, VideoRequest
+from easyanimate_core import LoadOptions, RequestError, VideoRequest, WeightsFolder
 from easyanimate_core.registry import load_plugins
 from easyanimate_demo import command
 from easyanimate_demo.version import VERSIONS
@@ -39,9 +39,10 @@ def test_the_demo_is_made_from_nothing(tmp_path, key):
     assert (out / "dit" / "weights" / "transformer" / "config.json").stat().st_mtime_ns == finished
 
     model = load_plugins().model(key)
-    model.check_weights(out / "weights")
+    folder = WeightsFolder(out / "weights")
+    model.check_weights(folder)
     request = VideoRequest(prompt="a red circle", **(VERSIONS[key].defaults | {"num_inference_steps": 1}))
-    video = model.load(LoadOptions(weights=out / "weights", device="cpu"))(request)
+    video = model.load(LoadOptions(weights=folder, device="cpu"))(request)
     assert video.frames.shape == (VERSIONS[key].num_frames, 64, 64, 3)
     for config in (out / "weights").rglob("config.json"):
         assert str(tmp_path) not in config.read_text(encoding="utf-8")

@@ -4,23 +4,20 @@ from functools import cache
 
 import numpy as np
 import pytest
-from easyanimate_core import LoadOptions, LoraFile, VideoRequest
+from easyanimate_core import LoadOptions, LoraFile, VideoRequest, WeightsFolder
 from easyanimate_core.config import read_config
+from easyanimate_core.metric import compute_psnr
 from easyanimate_core.registry import load_plugins
-from easyanimate_core.spec import Defaults, TrainedRange
-from easyanimate_core.weights import read_defaults, read_trained
+from easyanimate_core.request import Defaults, TrainedRange
 from easyanimate_data.shapes.caption import Combination, canonical_caption
 from easyanimate_data.shapes.clip import render_clip
-from easyanimate_data.shapes.evaluation import measure_psnr
 from easyanimate_data.shapes.judge import judge_clip
-from easyanimate_demo.command import RECIPES
-from easyanimate_demo.plugin import WEIGHTS
+from easyanimate_demo.shipped import LORAS, RECIPES, WEIGHTS
 from easyanimate_demo.version import VERSIONS
 from easyanimate_dit.training.config import DitTrainingConfig, LoraTrainingConfig
 from easyanimate_vae.training.config import VaeTrainingConfig
 
 MIB = 2**20
-LORAS = WEIGHTS.parent / "loras"
 
 COMBINATIONS = [
     Combination("circle", "red", "right"),
@@ -33,11 +30,13 @@ COMBINATIONS = [
 @pytest.fixture(scope="module")
 def load():
     """Function from a version to its pipeline, loaded once."""
-    return cache(lambda key: load_plugins().model(key).load(LoadOptions(weights=WEIGHTS / key, device="cpu")))
+    return cache(
+        lambda key: load_plugins().model(key).load(LoadOptions(weights=WeightsFolder(WEIGHTS / key), device="cpu"))
+    )
 
 
 def make_request(key, prompt, **changes):
-    defaults = read_defaults(WEIGHTS / key, Defaults())
+    defaults = WeightsFolder(WEIGHTS / key).defaults(Defaults())
     values = {name: getattr(defaults, name) for name in VERSIONS[key].defaults}
     return VideoRequest(prompt=prompt, **(values | changes))
 
@@ -51,14 +50,15 @@ def test_recipes_are_valid_settings(recipe):
 
 @pytest.mark.parametrize("key", VERSIONS)
 def test_weights_are_whole_and_small(key):
-    load_plugins().model(key).check_weights(WEIGHTS / key)
+    load_plugins().model(key).check_weights(WeightsFolder(WEIGHTS / key))
     size = sum(path.stat().st_size for path in (WEIGHTS / key).rglob("*") if path.is_file())
     assert size <= (16 * MIB if key == "v4" else 12_000_000)
 
 
 @pytest.mark.parametrize("key", VERSIONS)
 def test_weights_say_what_they_were_made_for(key):
-    defaults, trained = read_defaults(WEIGHTS / key, Defaults()), read_trained(WEIGHTS / key, None)
+    folder = WeightsFolder(WEIGHTS / key)
+    defaults, trained = folder.defaults(Defaults()), folder.trained(None)
     assert {name: getattr(defaults, name) for name in VERSIONS[key].defaults} == VERSIONS[key].defaults
     assert trained == TrainedRange(**VERSIONS[key].trained)
     assert trained.warn(defaults.num_frames, defaults.height, defaults.width) == []
@@ -80,7 +80,7 @@ def test_a_start_image_is_kept_and_moves_on(load, key):
     combination = Combination("square", "green", "right")
     start = render_clip(combination, rng=np.random.default_rng(5))[0]
     video = load(key)(make_request(key, canonical_caption(combination), start_images=(start,)))
-    assert measure_psnr(video.frames[0], start) >= 22
+    assert compute_psnr(video.frames[0], start) >= 22
     assert judge_clip(video.frames).direction == "right"
 
 
@@ -98,7 +98,9 @@ def test_the_lora_changes_the_style_and_both_formats_give_the_same_clip():
     plain, original, peft = (
         load_plugins()
         .model("v3")
-        .load(LoadOptions(weights=WEIGHTS / "v3", device="cpu", loras=loras))(make_request("v3", prompt, seed=3))
+        .load(LoadOptions(weights=WeightsFolder(WEIGHTS / "v3"), device="cpu", loras=loras))(
+            make_request("v3", prompt, seed=3)
+        )
         for loras in options
     )
     assert np.array_equal(original.frames, peft.frames)

@@ -1,91 +1,39 @@
-"""A small checkpoint in the official folder layout, from the weights of a golden case."""
+"""A small checkpoint of V1, from the weights of a recorded case."""
 
-import json
-import shutil
 from pathlib import Path
 
 import pytest
-from easyanimate_core import LoadOptions, VideoRequest
-from easyanimate_v1.build import load
-from safetensors import safe_open
-from safetensors.torch import save_file
-from transformers import T5Config, T5EncoderModel
+from easyanimate_core import LoadOptions, WeightsFolder
+from easyanimate_dit.pixart.motion_module_file import split_motion_module
+from easyanimate_dit.testing import edit_config
+from easyanimate_v1.plugin import V1
+from safetensors.torch import load_file, save_file
 
-GOLDEN = Path(__file__).parent / "golden"
-CASE = GOLDEN / "pipeline_t2v_dpmpp.safetensors"
-
-
-def read_case(prefix):
-    """Tensors of the golden case, and its configurations."""
-    with safe_open(CASE, "pt") as file:
-        tensors = {name.removeprefix(prefix): file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
-        return tensors, json.loads(file.metadata()["config"])
-
-
-def write_model(folder, config, weights):
-    """A model of diffusers with its configuration as the golden case has it."""
-    folder.mkdir(parents=True)
-    save_file(weights, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
-    written = {"_class_name": config["class"]} | {name: value for name, value in config.items() if name != "class"}
-    (folder / "config.json").write_text(json.dumps(written))
-
-
-def write_checkpoint(folder):
-    """Write all components as the official checkpoint has them."""
-    weights, config = read_case("weights/")
-
-    def part(name):
-        return {key.removeprefix(f"{name}/"): value for key, value in weights.items() if key.startswith(f"{name}/")}
-
-    # PixArt's folder is that of an image model: the motion module is a file beside it.
-    image = {name: value for name, value in part("transformer").items() if "temporal" not in name}
-    motion = {name: value for name, value in part("transformer").items() if "temporal" in name}
-    write_model(folder / "transformer", config["transformer"] | {"class": "Transformer2DModel"}, image)
-    (folder.parents[1] / "Motion_Module").mkdir()
-    save_file(motion, folder.parents[1] / "Motion_Module" / "easyanimate_v1_mm.safetensors")
-    write_model(folder / "vae", config["vae"], part("vae"))
-    text_config = config["text_encoder"] | {"is_encoder_decoder": False}
-    text = T5EncoderModel(T5Config(**{name: value for name, value in text_config.items() if name != "class"}))
-    text.load_state_dict(part("text_encoder"))
-    text.save_pretrained(folder / "text_encoder")
-    shutil.copytree(GOLDEN / "tokenizer", folder / "tokenizer")
-    return folder
+CASE = Path(__file__).parent / "golden" / "pipeline_t2v_dpmpp.safetensors"
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory):
-    """Folder of a checkpoint in the original's `models/`; not to be changed."""
-    return write_checkpoint(tmp_path_factory.mktemp("weights") / "models" / "Diffusion_Transformer" / "v1")
-
-
-@pytest.fixture
-def own_checkpoint(checkpoint, tmp_path):
-    """A copy of the original's `models/` that a test may change; the folder of the checkpoint in it."""
-    models = shutil.copytree(checkpoint.parents[1], tmp_path / "models")
-    return models / "Diffusion_Transformer" / "v1"
+def checkpoint(write_pixart_checkpoint, tmp_path_factory):
+    """Folder of a checkpoint in the original's `models/`, with its motion module beside it; not to be changed."""
+    models = tmp_path_factory.mktemp("weights") / "models"
+    folder = write_pixart_checkpoint(CASE, models / "Diffusion_Transformer" / "v1")
+    # PixArt's folder is that of an image model.
+    edit_config(folder / "transformer", _class_name="Transformer2DModel")
+    path = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    image, motion_module = split_motion_module(load_file(path))
+    save_file(image, path, metadata={"format": "pt"})
+    (models / "Motion_Module").mkdir()
+    save_file(motion_module, models / "Motion_Module" / "easyanimate_v1_mm.safetensors")
+    return folder
 
 
 @pytest.fixture(scope="session")
 def pipeline(checkpoint):
     """The loaded model."""
-    return load(LoadOptions(weights=checkpoint, device="cpu"))
+    return V1.load(LoadOptions(weights=WeightsFolder(checkpoint), device="cpu"))
 
 
 @pytest.fixture
-def make_request():
-    """A small request, with changes."""
-
-    def make(**changes):
-        values = {
-            "prompt": "a small red boat",
-            "num_frames": 5,
-            "height": 32,
-            "width": 64,
-            "fps": 8,
-            "num_inference_steps": 2,
-            "guidance_scale": 4.0,
-            "sampler": "euler",
-        }
-        return VideoRequest(**(values | changes))
-
-    return make
+def request_values():
+    """Of a small request."""
+    return {"num_frames": 5, "width": 64}

@@ -1,105 +1,21 @@
-"""A small checkpoint in the official folder layout, from the weights of a golden case."""
+"""A small checkpoint of V3, from the weights of a recorded case."""
 
-import json
-import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from easyanimate_core import LoadOptions, VideoRequest
-from easyanimate_v3.build import load
-from safetensors import safe_open
-from safetensors.torch import save_file
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, T5Config, T5EncoderModel
+from easyanimate_core import LoadOptions, WeightsFolder
+from easyanimate_v3.plugin import V3
 
-GOLDEN = Path(__file__).parent / "golden"
-CASE = GOLDEN / "pipeline_inp_i2v_euler.safetensors"
-
-
-def read_case(prefix):
-    """Tensors of the golden case, and its configurations."""
-    with safe_open(CASE, "pt") as file:
-        tensors = {name.removeprefix(prefix): file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
-        return tensors, json.loads(file.metadata()["config"])
-
-
-def write_model(folder, config, weights):
-    """A model of diffusers with its configuration as the golden case has it."""
-    folder.mkdir(parents=True)
-    save_file(weights, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
-    written = {"_class_name": config["class"]} | {name: value for name, value in config.items() if name != "class"}
-    (folder / "config.json").write_text(json.dumps(written))
-
-
-def write_checkpoint(folder):
-    """Write all components as the official checkpoint has them."""
-    weights, config = read_case("weights/")
-
-    def part(name):
-        return {key.removeprefix(f"{name}/"): value for key, value in weights.items() if key.startswith(f"{name}/")}
-
-    write_model(folder / "transformer", config["transformer"] | {"class": "Transformer3DModel"}, part("transformer"))
-    write_model(folder / "vae", config["vae"], part("vae"))
-    text_config = config["text_encoder"] | {"is_encoder_decoder": False}
-    text = T5EncoderModel(T5Config(**{name: value for name, value in text_config.items() if name != "class"}))
-    text.load_state_dict(part("text_encoder"))
-    text.save_pretrained(folder / "text_encoder")
-    vision_config = {name: value for name, value in config["clip_image_encoder"].items() if name != "class"}
-    vision = CLIPVisionModelWithProjection(CLIPVisionConfig(**vision_config))
-    vision.load_state_dict(part("clip_image_encoder"))
-    vision.save_pretrained(folder / "image_encoder")
-    shutil.copy(GOLDEN / "clip_image_processor" / "preprocessor_config.json", folder / "image_encoder")
-    shutil.copytree(GOLDEN / "tokenizer", folder / "tokenizer")
-    return folder
+CASE = Path(__file__).parent / "golden" / "pipeline_inp_i2v_euler.safetensors"
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory):
+def checkpoint(write_pixart_checkpoint, tmp_path_factory):
     """Folder of a checkpoint in the original's `models/`; not to be changed."""
-    return write_checkpoint(tmp_path_factory.mktemp("weights") / "models" / "Diffusion_Transformer" / "v3")
-
-
-@pytest.fixture
-def own_checkpoint(checkpoint, tmp_path):
-    """A copy of the original's `models/` that a test may change; the folder of the checkpoint in it."""
-    models = shutil.copytree(checkpoint.parents[1], tmp_path / "models")
-    return models / "Diffusion_Transformer" / "v3"
+    return write_pixart_checkpoint(CASE, tmp_path_factory.mktemp("weights") / "models" / "Diffusion_Transformer" / "v3")
 
 
 @pytest.fixture(scope="session")
 def pipeline(checkpoint):
     """The loaded model."""
-    return load(LoadOptions(weights=checkpoint, device="cpu"))
-
-
-@pytest.fixture
-def make_request():
-    """A small request, with changes."""
-
-    def make(**changes):
-        values = {
-            "prompt": "a small red boat",
-            "num_frames": 8,
-            "height": 32,
-            "width": 48,
-            "fps": 8,
-            "num_inference_steps": 2,
-            "guidance_scale": 4.0,
-            "sampler": "euler",
-        }
-        return VideoRequest(**(values | changes))
-
-    return make
-
-
-@pytest.fixture
-def picture():
-    """Function from a seed to a smooth picture of odd size."""
-
-    def make(seed=0):
-        noise = torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(seed))
-        smooth = torch.nn.functional.interpolate(noise, size=(37, 53), mode="bilinear")
-        return np.ascontiguousarray((smooth[0].permute(1, 2, 0) * 255).byte().numpy())
-
-    return make
+    return V3.load(LoadOptions(weights=WeightsFolder(checkpoint), device="cpu"))

@@ -1,13 +1,11 @@
-"""A small checkpoint in the official folder layout, from the weights of the golden cases."""
+"""A small checkpoint of V4, from the weights of the recorded cases."""
 
 import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from easyanimate_core import LoadOptions, VideoRequest
+from easyanimate_core import LoadOptions, WeightsFolder
 from jaxtyping import install_import_hook
 from safetensors import safe_open
 from transformers import (
@@ -23,7 +21,7 @@ from transformers import (
 # The shape annotations of the pipeline are checked while these tests run.
 with install_import_hook(["easyanimate_dit.sampling.latent", "easyanimate_dit.sampling.guidance"], "beartype.beartype"):
     from easyanimate_dit import HunyuanTransformer3DModel
-    from easyanimate_v4.build import load
+    from easyanimate_v4.plugin import V4
     from easyanimate_vae import AutoencoderKLMagvit
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -69,49 +67,11 @@ def write_checkpoint(folder, transformer_file="pipeline_weights_transformer_inp"
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
-    """Folder of an inpainting checkpoint; not to be changed."""
-    return write_checkpoint(tmp_path_factory.mktemp("weights") / "v4")
-
-
-@pytest.fixture
-def own_checkpoint(checkpoint, tmp_path):
-    """A copy of the checkpoint that a test may change."""
-    return shutil.copytree(checkpoint, tmp_path / "v4")
+    """Folder of an inpainting checkpoint in the original's `models/`; not to be changed."""
+    return write_checkpoint(tmp_path_factory.mktemp("weights") / "models" / "Diffusion_Transformer" / "v4")
 
 
 @pytest.fixture(scope="session")
 def pipeline(checkpoint):
     """The loaded model."""
-    return load(LoadOptions(weights=checkpoint, device="cpu"))
-
-
-@pytest.fixture
-def make_request():
-    """A small request, with changes."""
-
-    def make(**changes):
-        values = {
-            "prompt": "a small red boat",
-            "num_frames": 8,
-            "height": 32,
-            "width": 48,
-            "fps": 8,
-            "num_inference_steps": 2,
-            "guidance_scale": 4.0,
-            "sampler": "euler",
-        }
-        return VideoRequest(**(values | changes))
-
-    return make
-
-
-@pytest.fixture
-def picture():
-    """Function from a seed to a smooth picture of odd size."""
-
-    def make(seed=0):
-        noise = torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(seed))
-        smooth = torch.nn.functional.interpolate(noise, size=(37, 53), mode="bilinear")
-        return np.ascontiguousarray((smooth[0].permute(1, 2, 0) * 255).byte().numpy())
-
-    return make
+    return V4.load(LoadOptions(weights=WeightsFolder(checkpoint), device="cpu"))

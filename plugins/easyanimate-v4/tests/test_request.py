@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from easyanimate_core import LoadOptions, RequestError
-from easyanimate_v4.build import load
+from easyanimate_core import LoadOptions, RequestError, WeightsFolder
+from easyanimate_v4.plugin import V4
 
 
 def test_the_same_request_makes_the_same_clip(pipeline, make_request):
@@ -45,6 +45,6 @@ def test_frames_come_in_chunks_of_eight_and_sides_are_multiples_of_16(pipeline, 
 
 
 def test_the_number_format_can_be_chosen(checkpoint, make_request):
-    loaded = load(LoadOptions(weights=checkpoint, device="cpu", dtype="bfloat16"))
+    loaded = V4.load(LoadOptions(weights=WeightsFolder(checkpoint), device="cpu", dtype="bfloat16"))
     assert loaded.dtype == torch.bfloat16
     assert loaded(make_request(num_frames=1)).frames.std() > 0

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from easyanimate_core import LoadOptions, LoraFile
+from easyanimate_core import LoraFile
+from easyanimate_core.model import open_model
 from easyanimate_core.registry import load_plugins
 from easyanimate_dit.training.config import DitTrainingConfig
 from easyanimate_dit.training.run import prepare_task
 from easyanimate_train.config import DataConfig
 from easyanimate_train.stream import BatchStream
-from easyanimate_v4.build import load
 from safetensors.torch import load_file
 
 TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
@@ -41,7 +41,7 @@ def train(checkpoint, tmp_path):
 
 def compute_loss(checkpoint, folder, **options):
     """The first loss of a run that starts from what is loaded."""
-    pipeline = load(LoadOptions(weights=checkpoint, device="cpu", dtype="float32", **options)).pipeline
+    pipeline = open_model("v4", weights=checkpoint, device="cpu", dtype="float32", **options).pipeline.pipeline
     config = DitTrainingConfig(out=folder, data=SHAPES, seed=5)
     dataset = config.data.open(seed=config.seed)
     task = prepare_task(config, pipeline, dataset)
@@ -51,7 +51,7 @@ def compute_loss(checkpoint, folder, **options):
 
 def test_what_is_trained_is_what_is_loaded(train, checkpoint, tmp_path):
     weights = train("dit")
-    pipeline = load(LoadOptions(weights=checkpoint, device="cpu", dtype="float32", transformer=weights / TRANSFORMER))
+    pipeline = open_model("v4", weights=checkpoint, device="cpu", dtype="float32", transformer=weights).pipeline
     for name, tensor in load_file(weights / TRANSFORMER).items():
         assert torch.equal(pipeline.pipeline.transformer.state_dict()[name], tensor), name
     lora = LoraFile(train("lora", lora__rank="2", lora__alpha="3") / "lora.safetensors")

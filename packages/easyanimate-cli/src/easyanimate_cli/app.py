@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.spec import CommandSpec
+from easyanimate_core.target import Target
 from typer.main import get_command
 
 from easyanimate_cli.command import LazyGroup, add_commands
 from easyanimate_cli.failure import STOPPED, report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from typer.core import TyperGroup
 
@@ -31,18 +30,14 @@ GROUPS = {
 }
 
 
-def _import(module: str, function: str) -> Callable[..., None]:
-    return getattr(importlib.import_module(f"easyanimate_cli.{module}"), function)
-
-
 def _builtin(path: str, summary: str, target: str) -> CommandSpec:
     """A command of this package: "GROUP NAME" or "NAME", and "module:function"."""
     group, _, name = path.rpartition(" ")
-    return CommandSpec(group=group, name=name, summary=summary, load=partial(_import, *target.split(":")))
+    return CommandSpec(group=group, name=name, summary=summary, load=f"easyanimate_cli.{target}")
 
 
 COMMANDS = (
-    _builtin("run", "Make a video or an image.", "run:run"),
+    CommandSpec(group="", name="run", summary="Make a video or an image.", load=Target("easyanimate_cli.run:make_run")),
     _builtin("models list", "List the models that are installed.", "models:list_models"),
     _builtin("models show", "Show everything about one model.", "models:show_model"),
     _builtin("weights list", "List the weights and where they are.", "weights:list_weights"),

@@ -6,10 +6,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import typer
+from easyanimate_core.download import MODELS_FOLDER
 from easyanimate_core.errors import WeightsError
 from easyanimate_core.machine import Machine, format_bytes, free_disk_space, read_machine
 from easyanimate_core.registry import load_plugins
-from easyanimate_core.weights import MODELS_FOLDER, resolve_weights
+from easyanimate_core.weights import find_weights
 
 from easyanimate_cli.table import print_table
 
@@ -80,7 +81,7 @@ def _model_rows(plugins: Plugins) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for key, spec in plugins.models().items():
         try:
-            found = resolve_weights("auto", model_key=key, sources=plugins.weights(key), check=spec.check_weights)
+            found = find_weights("auto", spec, plugins)
         except WeightsError as error:
             rows.append((key, f"cannot run: {error.message}"))
         else:
@@ -102,7 +103,7 @@ def _gaps(machine: Machine, plugins: Plugins) -> list[str]:
     for key, spec in plugins.models().items():
         for source in plugins.weights(key).values():
             try:
-                resolve_weights(source.name, model_key=key, sources={source.name: source}, check=spec.check_weights)
+                find_weights(source.name, spec, plugins)
             except WeightsError as error:
                 gaps.append(f"{error.message} {error.fix or ''}".strip())
     return gaps

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from easyanimate_core.download import local_folder
+from easyanimate_core.errors import WeightsError
 from easyanimate_core.registry import load_plugins
+from easyanimate_core.weights import complete_spec, find_weights
 
 from easyanimate_cli.table import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from easyanimate_core.registry import Plugins
     from easyanimate_core.spec import ModelSpec, WeightsSource
 
 
@@ -32,25 +35,33 @@ def list_models() -> None:
 def show_model(key: Annotated[str, typer.Argument(help="Key of the model; `ea models` lists them.")]) -> None:
     """Show everything about one model."""
     plugins = load_plugins()
-    spec = plugins.model(key)
+    spec = _complete(plugins.model(key), plugins)
     default, rule = spec.defaults, spec.shapes
     rows = [("key", spec.key), ("summary", spec.summary), ("tasks", ", ".join(spec.tasks))]
     if rule is not None:
-        image = "1 (an image), or " if rule.image else "" if rule.chunk_frames > 1 else "more than 1, "
-        steps = f"multiples of {rule.chunk_frames}" if rule.chunk_frames > 1 else "any number"
         rows += [
             ("sizes", f"multiples of {rule.size_multiple} up to {rule.max_size}"),
-            ("frames", f"{image}{steps} up to {rule.max_frames}"),
+            ("frames", rule.describe_frames()),
         ]
     rows += [
         ("defaults", f"--size {default.height}x{default.width} --frames {default.num_frames} --fps {default.fps}"),
         ("", f"--steps {default.num_inference_steps} --guidance {default.guidance_scale} --sampler {default.sampler}"),
-        ("samplers", ", ".join((*spec.samplers, *plugins.schedulers())) if spec.samplers else "any"),
+        ("samplers", ", ".join(plugins.schedulers() if spec.samplers == "registered" else spec.samplers) or "any"),
     ]
     for source in plugins.weights(key).values():
         where = f"in {local_folder(source)}" if is_here(source) else f"not here: ea weights pull {key} {source.name}"
         rows.append(("weights", f"{source.name}: {source.summary} ({source.licence}), {where}"))
     print_table(rows)
+
+
+def _complete(spec: ModelSpec, plugins: Plugins) -> ModelSpec:
+    """The model as its weights on this machine complete it."""
+    if spec.complete is None:
+        return spec
+    try:
+        return complete_spec(spec, find_weights("auto", spec, plugins).folder)
+    except WeightsError:  # `ea doctor` and `ea weights` tell why
+        return spec
 
 
 def is_here(source: WeightsSource) -> bool:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from easyanimate_core.clip import ClipPlan
+from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.errors import EasyAnimateError, WeightsError
 from easyanimate_core.manifest import Manifest, WeightsRecord, package_versions, read_manifest
-from easyanimate_core.spec import LoadOptions, LoraFile, VideoRequest
+from easyanimate_core.model import open_model
+from easyanimate_core.planning import ROLES, read_sources
+from easyanimate_core.request import VideoRequest
+from easyanimate_core.spec import LoraFile
 from easyanimate_core.video import read_image, read_video
-from easyanimate_core.weights import FoundWeights, hash_weights
 
-from easyanimate_cli.clip import Clip, check_request, free_path, read_sources
-from easyanimate_cli.session import Session
+from easyanimate_cli.output import free_path
+from easyanimate_cli.run import make_clips
 
-_LOADED_ROLES = {"transformer", "motion-module", "lora"}
-"""Inputs that belong to the model, not to the clip."""
+if TYPE_CHECKING:
+    from easyanimate_core.weights import FoundWeights
 
 
 def rerun(
@@ -29,35 +33,30 @@ def rerun(
 ) -> None:
     """Make a file again, bit for bit: the same request, weights and input files."""
     manifest = read_manifest(file)
-    paths = [(item.role, item.check()) for item in manifest.inputs if item.role not in _LOADED_ROLES]
-    applied = manifest.files("lora")
-    loras = tuple(LoraFile(item.check(), 1.0 if item.weight is None else item.weight) for item in applied)
-    parts = {item.role: item.check() for item in manifest.inputs if item.role in {"transformer", "motion-module"}}
-    session = Session.open(
-        manifest.model,
-        _where(manifest.weights),
-        LoadOptions(
+    request = _read_request(manifest)
+    of_clip = tuple(item for item in manifest.inputs if item.role in ROLES.values())
+    others = [item for item in manifest.inputs if item not in of_clip and item.role != "lora"]
+    parts: dict[str, Any] = {item.role.replace("-", "_"): item.check() for item in others}
+    with PhaseDisplay() as display:
+        model = open_model(
+            manifest.model,
+            weights=_find_weights(manifest.weights),
             dtype=manifest.dtype,
             device=manifest.device,
-            loras=loras,
-            transformer=parts.get("transformer"),
-            motion_module=parts.get("motion-module"),
-        ),
-    )
-    _check_weights(session.found, manifest.weights)
-    target = output or file.parent
-    if target.is_dir():
-        target /= f"{file.stem}-rerun"
-    inputs = tuple(item for item in manifest.inputs if item.role not in _LOADED_ROLES)
-    clip = Clip(
-        _read_request(manifest, paths),
-        inputs,
-        free_path(target.with_name(target.name.removesuffix(file.suffix) + file.suffix)),
-    )
-    check_request(session.spec, clip.request, more_samplers=session.more_samplers)
-    for line in _differences(manifest):
-        typer.echo(line, err=True)
-    [made] = session.make([clip])
+            loras=[
+                LoraFile(item.check(), 1.0 if item.weight is None else item.weight) for item in manifest.files("lora")
+            ],
+            **parts,
+        )
+        _check_weights(model.weights, manifest.weights)
+        model.check(request)
+        target = output or file.parent
+        if target.is_dir():
+            target /= f"{file.stem}-rerun"
+        made = free_path(target.with_name(target.name.removesuffix(file.suffix) + file.suffix))
+        for line in _differences(manifest):
+            typer.echo(line, err=True)
+        make_clips(model, {made: ClipPlan(request, of_clip)}, display)
     same = _read_frames(made) == _read_frames(file)
     typer.echo("Identical to the first file." if same else f"The frames differ from those of {file}.", err=True)
     if not same:
@@ -77,7 +76,7 @@ def _read_frames(path: Path) -> _Frames:
     return _Frames(tuple(frames.shape), frames.tobytes())
 
 
-def _where(record: WeightsRecord) -> str:
+def _find_weights(record: WeightsRecord) -> str:
     """What to give as `--weights`: the folder of the first run while it is there, else the name."""
     if record.folder is None:
         return "auto"
@@ -85,7 +84,7 @@ def _where(record: WeightsRecord) -> str:
 
 
 def _check_weights(found: FoundWeights, record: WeightsRecord) -> None:
-    hashes = hash_weights(found.folder) if found.folder else {}
+    hashes = dict(found.folder.hashes) if found.folder else {}
     changed = sorted(name for name in {*hashes, *record.hashes} if hashes.get(name) != record.hashes.get(name))
     if changed:
         raise WeightsError(
@@ -96,10 +95,10 @@ def _check_weights(found: FoundWeights, record: WeightsRecord) -> None:
         )
 
 
-def _read_request(manifest: Manifest, paths: list[tuple[str, Path]]) -> VideoRequest:
+def _read_request(manifest: Manifest) -> VideoRequest:
     values: dict[str, Any] = dict(manifest.request)
     try:
-        return VideoRequest(**values, **read_sources(paths, values["num_frames"]))
+        return VideoRequest(**values, **read_sources(manifest.inputs, values["num_frames"]))
     except (TypeError, KeyError) as error:
         raise EasyAnimateError(
             "The request of this file is of another version.",

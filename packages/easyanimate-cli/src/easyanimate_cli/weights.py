@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from easyanimate_core.display import PhaseDisplay
+from easyanimate_core.download import hub_source, local_folder, pull, unpack_archive
 from easyanimate_core.errors import WeightsError, near_misses
+from easyanimate_core.integrity import verify
 from easyanimate_core.machine import format_bytes
 from easyanimate_core.registry import load_plugins
-from easyanimate_core.weights import hub_source, local_folder, pull, resolve_weights, unpack_archive, verify
+from easyanimate_core.weights import find_weights
 
 from easyanimate_cli.table import print_table
 
@@ -57,7 +59,7 @@ def pull_weights(
             unpack_archive(archive, folder, display.show)
         else:
             folder = pull(source, on_progress=display.show)
-    found = resolve_weights(str(folder), model_key=model, sources={}, check=spec.check_weights)
+    found = find_weights(str(folder), spec, plugins)
     typer.echo(f"The weights are whole. To use them: ea run --model {model} --weights {name}", err=True)
     typer.echo(found.folder)
 
@@ -71,12 +73,12 @@ def verify_weights(
     """Read every byte of the weights and compare it with what is known about them."""
     plugins = load_plugins()
     spec = plugins.model(model)
-    found = resolve_weights(weights, model_key=model, sources=plugins.weights(model), check=spec.check_weights)
+    found = find_weights(weights, spec, plugins)
     if found.folder is None:
         typer.echo(f"The model {model} needs no weights.")
         return
     with PhaseDisplay(bytes_unit=True) as display:
-        checks = verify(found.folder, spec.check_weights, display.show)
+        checks = verify(found.folder.path, display.show)
     rows = [
         (check.name, format_bytes(check.size_bytes), check.sha256[:16], "confirmed" if check.confirmed else "whole")
         for check in checks
@@ -86,9 +88,8 @@ def verify_weights(
 
 
 def _state(plugins: Plugins, source: WeightsSource) -> str:
-    check = plugins.model(source.model).check_weights
     try:
-        found = resolve_weights(source.name, model_key=source.model, sources={source.name: source}, check=check)
+        found = find_weights(source.name, plugins.model(source.model), plugins)
     except WeightsError as error:
         if local_folder(source).is_dir():
             return f"damaged: {error.message}; {error.fix or ''}"

@@ -2,23 +2,20 @@
 
 from easyanimate_core.errors import EasyAnimateError, MediaError, PluginError, RequestError, WeightsError
 from easyanimate_core.hookspecs import hookimpl
-from easyanimate_core.preparation import CaptionerSpec, FilterSpec, FrameChoice
+from easyanimate_core.preparation import CaptionerSpec, FilterSpec, FrameChoice, StageContext, StageSpec, Work
+from easyanimate_core.request import Defaults, Progress, Task, TrainedRange, Video, VideoRequest
 from easyanimate_core.shapes import LatentShape, PixelShape, ShapeRule
 from easyanimate_core.spec import (
     CommandSpec,
     DatasetSpec,
-    Defaults,
     LoadOptions,
     LoraFile,
     ModelSpec,
-    Progress,
+    PartFile,
     SchedulerSpec,
-    Task,
-    TrainedRange,
-    Video,
-    VideoRequest,
     WeightsSource,
 )
+from easyanimate_core.weights_folder import WeightsFolder
 
 __all__ = [
     "CaptionerSpec",
@@ -33,17 +30,22 @@ __all__ = [
     "LoraFile",
     "MediaError",
     "ModelSpec",
+    "PartFile",
     "PixelShape",
     "PluginError",
     "Progress",
     "RequestError",
     "SchedulerSpec",
     "ShapeRule",
+    "StageContext",
+    "StageSpec",
     "Task",
     "TrainedRange",
     "Video",
     "VideoRequest",
     "WeightsError",
+    "WeightsFolder",
     "WeightsSource",
+    "Work",
     "hookimpl",
 ]

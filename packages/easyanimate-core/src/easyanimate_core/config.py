@@ -14,6 +14,17 @@ from easyanimate_core.errors import RequestError, near_misses
 
 Config = TypeVar("Config")
 
+_KINDS: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    Path: "a path",
+    tuple: "a list",
+    dict: "names and values",
+}
+"""The types of settings in words."""
+
 
 def read_config(
     kind: type[Config],
@@ -54,7 +65,9 @@ def read_config(
         place: Any = values
         try:
             for part in outer:
-                place = place.setdefault(part, {})
+                if place.get(part) is None:
+                    place[part] = {}
+                place = place[part]
             place[last] = yaml.safe_load(text)
         except (yaml.YAMLError, TypeError, AttributeError) as error:
             raise RequestError("An override does not fit.", received=word, expected="name=value, in YAML") from error
@@ -64,7 +77,9 @@ def read_config(
 def _set_default(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
     """Put a value where the file has none."""
     for part in path[:-1]:
-        inner: object = values.setdefault(part, {})
+        if values.get(part) is None:
+            values[part] = {}
+        inner: object = values[part]
         if not isinstance(inner, dict):
             return  # not what the schema has there, which is told when it is read
         values = typing.cast("dict[str, Any]", inner)
@@ -83,7 +98,7 @@ def _build(kind: type[Config], values: Mapping[str, Any], *, prefix: str) -> Con
                 expected=", ".join(known),
                 fix=near_misses(name, known),
             )
-    parts = {name: _convert(value, hints[name], prefix + name) for name, value in values.items()}
+    parts = {name: convert(value, hints[name], prefix + name) for name, value in values.items()}
     missing = [
         prefix + item.name
         for item in dataclasses.fields(kind)  # pyright: ignore[reportArgumentType]
@@ -94,18 +109,27 @@ def _build(kind: type[Config], values: Mapping[str, Any], *, prefix: str) -> Con
     return kind(**parts)
 
 
-def _convert(value: Any, hint: Any, name: str) -> Any:
-    """Bring a YAML value to a field's type: nested dataclasses, tuples, paths, numbers."""
+def convert(value: Any, hint: Any, name: str) -> Any:
+    """Bring a value from YAML or JSON to a field's type: nested dataclasses, tuples, paths, numbers.
+
+    Args:
+        value: Plain values.
+        hint: The type.
+        name: Of the setting, for the error.
+
+    Raises:
+        RequestError: The value does not fit.
+    """
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in inner:
             return None
-        return _convert(value, next(part for part in inner if part is not type(None)), name)
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return _build(typing.cast("type[Any]", hint), typing.cast("Mapping[str, Any]", value), prefix=f"{name}.")
-    if origin is tuple and isinstance(value, list):
-        items = typing.cast("list[Any]", value)
-        return tuple(_convert(item, inner[0], f"{name}[{i}]") for i, item in enumerate(items))
+        return convert(value, next(part for part in inner if part is not type(None)), name)
+    if dataclasses.is_dataclass(hint) and (value is None or isinstance(value, Mapping)):
+        # None is what YAML reads where all lines of a section are comments.
+        return _build(typing.cast("type[Any]", hint), typing.cast("Mapping[str, Any]", value or {}), prefix=f"{name}.")
+    if (origin, type(value)) in ((tuple, list), (dict, dict)):
+        return _convert_items(value, inner, name)
     if hint is Path and isinstance(value, str):
         value = Path(value)
     elif hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
@@ -121,8 +145,13 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
     plain: Any = origin or hint
     if hint is Any or (isinstance(value, plain) and not (plain is int and isinstance(value, bool))):
         return value
-    raise RequestError(
-        f"The setting {name} has the wrong type.",
-        received=f"{value!r} ({type(value).__name__})",
-        expected=getattr(hint, "__name__", str(hint)),
-    )
+    kind = "a group of settings" if dataclasses.is_dataclass(hint) else _KINDS.get(plain, str(hint))
+    raise RequestError(f"{name} must be {kind}.", received=repr(value))
+
+
+def _convert_items(value: Any, inner: Sequence[Any], name: str) -> Any:
+    """Bring the items of a list, or the values of a mapping, to their types."""
+    if isinstance(value, dict):
+        entries = typing.cast("dict[str, Any]", value)
+        return {key: convert(entry, inner[1], f"{name}.{key}") for key, entry in entries.items()}
+    return tuple(convert(entry, inner[0], f"{name}[{i}]") for i, entry in enumerate(value))

@@ -21,7 +21,7 @@ from rich.progress import Progress as Bars
 
 from easyanimate_core.hookspecs import PROJECT
 from easyanimate_core.machine import format_bytes
-from easyanimate_core.spec import Progress
+from easyanimate_core.request import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -43,8 +43,9 @@ class _LogHandler(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one line, above the bars."""
-        self._console.print(record.getMessage(), markup=False)
+        """Print one line, above the bars; a note is worth reading, but nothing is wrong."""
+        is_warning = record.levelno >= logging.WARNING and not getattr(record, "is_note", False)
+        self._console.print(f"{'Warning: ' if is_warning else ''}{record.getMessage()}", markup=False)
 
 
 class PhaseDisplay:

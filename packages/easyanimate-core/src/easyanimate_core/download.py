@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from easyanimate_core.errors import WeightsError
 from easyanimate_core.machine import check_disk_space
-from easyanimate_core.spec import Progress, WeightsSource
+from easyanimate_core.request import Progress
+from easyanimate_core.spec import WeightsSource
 
 MODELS_FOLDER = Path("models")
 """Where the original keeps checkpoints, below the working folder."""

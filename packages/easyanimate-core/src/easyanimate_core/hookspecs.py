@@ -13,7 +13,7 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from easyanimate_core.preparation import CaptionerSpec, FilterSpec
+    from easyanimate_core.preparation import CaptionerSpec, FilterSpec, StageSpec
     from easyanimate_core.spec import CommandSpec, DatasetSpec, ModelSpec, SchedulerSpec, WeightsSource
 
 PROJECT = "easyanimate"
@@ -49,6 +49,11 @@ def ea_commands() -> Iterable[CommandSpec]:  # type: ignore[empty-body]
 @hookspec
 def ea_filters() -> Iterable[FilterSpec]:  # type: ignore[empty-body]
     """Scores of clips for `ea data prepare`: `yield FilterSpec(key="light", summary="...", load=load, minimum=0.1)`."""
+
+
+@hookspec
+def ea_stages() -> Iterable[StageSpec]:  # type: ignore[empty-body]
+    """Stages of `ea data prepare`: `yield StageSpec(key="list", summary="...", write="my_package.listing:write")`."""
 
 
 @hookspec

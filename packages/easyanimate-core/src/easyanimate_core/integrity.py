@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from easyanimate_core.atomic import atomic_path
-from easyanimate_core.checkpoint import check_exists, check_folder
 from easyanimate_core.errors import WeightsError
 from easyanimate_core.machine import user_cache_folder
-from easyanimate_core.spec import Progress
+from easyanimate_core.request import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,21 +75,17 @@ def hash_weights(folder: Path, cache_folder: Path | None = None) -> dict[str, st
 
 def verify(
     folder: Path,
-    check: Callable[[Path], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> tuple[FileCheck, ...]:
-    """Read every byte of a weights folder and compare it with what is known about it.
+    """Read every byte of a weights folder that is whole, and compare it with what is known about it.
 
     Args:
         folder: The weights.
-        check: `ModelSpec.check_weights`; None checks what `model_index.json` names.
         on_progress: Called with the phase "verify" and bytes.
 
     Raises:
-        WeightsError: When a part is missing, incomplete, or not what Hugging Face said at the download.
+        WeightsError: When a file is not what Hugging Face said at the download.
     """
-    check_exists(folder)
-    (check or check_folder)(folder)
     files = _files(folder)
     total = sum(path.stat().st_size for path in files.values())
     done = 0

@@ -1,15 +1,23 @@
-"""Protocols: what the parts of a video model look like to one another.
+"""Protocols: what the sampling pipeline asks of the parts of a video model.
 
-Axes: B batch, C channels, T frames, H height, W width, L text tokens, D features. Latents and pixels of the
-neural parts are [B, C, T, H, W]; videos for people are uint8 [T, H, W, 3].
+`easyanimate_core.testing` has a suite of tests for each.
+
+Axes: B videos, C channels, T frames, H height, W width in pixels; t, h, w the same in latents; L text tokens, K picture
+tokens, D features. Videos for people are uint8 [T, H, W, 3].
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
-    from easyanimate_core.spec import Video, VideoRequest
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+
+    from easyanimate_core.request import Video, VideoRequest
+
+Tensor: TypeAlias = Any
+"""A `torch.Tensor`: this package does without PyTorch."""
 
 
 @runtime_checkable
@@ -21,65 +29,247 @@ class VideoPipeline(Protocol):
         ...
 
 
-@runtime_checkable
-class VideoTransformer(Protocol):
-    """Predicts noise or velocity: latents [B, C, T, H, W] and timesteps [B] to [B, C', T, H, W]."""
+class Network(Protocol):
+    """What every neural part has besides: it is a `torch.nn.Module` that says where it is and in which format.
 
-    config: Any
+    Models of diffusers and transformers do.
+    """
 
-    def __call__(self, hidden_states: Any, timestep: Any, **conditions: Any) -> Any:
-        """One evaluation; the conditions are those of the model."""
+    @property
+    def device(self) -> Any:
+        """The `torch.device` of its weights."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """The `torch.dtype` of its weights, in which it takes floating-point inputs."""
         ...
 
 
 @runtime_checkable
-class VideoAutoencoder(Protocol):
-    """Codes pixels [B, 3, T, H, W] in [-1, 1] to a latent distribution, and latents back to pixels."""
+class VideoTransformer(Network, Protocol):
+    """Predicts the noise or the velocity of noisy latents.
 
-    config: Any
+    Which further arguments `encode_condition` and `forward` have is agreed between the transformer and the conditioners
+    of its model version.
+    """
 
-    def encode(self, x: Any) -> Any:
-        """Give an object with `latent_dist` (mean, logvar, sample, mode)."""
+    def encode_condition(self, *args: Any, **conditions: Any) -> Any:
+        """Encode what stays the same over the steps of a run, each condition [B, ...]; `forward` takes the result."""
         ...
 
-    def decode(self, z: Any) -> Any:
-        """Give an object with `sample`, pixels [B, 3, T, H, W]."""
+    def cache_context(self, name: str) -> AbstractContextManager[Any]:
+        """Keep what caches remember from step to step apart by guidance branch, as diffusers' CacheMixin does."""
+        ...
+
+    def forward(self, hidden_states: Tensor, timestep: Tensor, *, condition: Any, return_dict: bool) -> Any:
+        """Predict.
+
+        Args:
+            hidden_states: Latents [B, C, t, h, w], as the scheduler scales them.
+            timestep: [B], one per video, as the scheduler counts them.
+            condition: Result of `encode_condition` for B videos.
+            return_dict: The pipeline says False, and takes the first element of a tuple.
+
+        Returns:
+            A tuple of [B, C or more, t, h, w]; the first C channels are the prediction.
+        """
+        ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run `forward` with the hooks of the module."""
         ...
 
 
 @runtime_checkable
-class TextEncoder(Protocol):
-    """Codes token ids [B, L] and their mask [B, L] to states [B, L, D]."""
+class Posterior(Protocol):
+    """A normal distribution of latents, as `DiagonalGaussianDistribution` of diffusers."""
 
-    def __call__(self, input_ids: Any, attention_mask: Any) -> Any:
-        """Give the states as the first element."""
+    mean: Tensor
+    """[B, C, t, h, w]."""
+    logvar: Tensor
+    """[B, C, t, h, w], logarithm of the variance."""
+
+
+class EncoderOutput(Protocol):
+    """What `VideoAutoencoder.encode` gives."""
+
+    @property
+    def latent_dist(self) -> Posterior:
+        """The distribution of the latents."""
+        ...
+
+
+class AutoencoderConfig(Protocol):
+    """What the configuration of a `VideoAutoencoder` names."""
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels C of the latents."""
+        ...
+
+    @property
+    def scaling_factor(self) -> float:
+        """What latents are multiplied with for the transformer, so that they have a deviation of about 1."""
         ...
 
 
 @runtime_checkable
-class ImageEncoder(Protocol):
-    """Codes pixels [B, 3, H, W] to states [B, L, D]."""
+class VideoAutoencoder(Network, Protocol):
+    """Codes clips [B, 3, T, H, W] in [-1, 1] to a distribution of latents [B, C, t, h, w], and latents to clips.
 
-    def __call__(self, pixel_values: Any) -> Any:
-        """Give the states as the first element."""
+    How long and large latents are is told by the `ShapeRule` of the model.
+    """
+
+    @property
+    def config(self) -> Any:
+        """An `AutoencoderConfig`; diffusers types its configurations as dictionaries."""
+        ...
+
+    def encode(self, x: Tensor, /) -> EncoderOutput:
+        """The distribution of latents."""
+        ...
+
+    def decode_chunks(self, z: Tensor, /) -> Iterable[Tensor]:
+        """The clip of latents piece by piece along time, [B, 3, part, H, W] about in [-1, 1].
+
+        A piece that is let go is freed before the next is made, so that a long clip never stands in memory as floats.
+        """
+        ...
+
+
+@runtime_checkable
+class SmoothingAutoencoder(VideoAutoencoder, Protocol):
+    """A `VideoAutoencoder` whose chunks show their borders, and which can hide them."""
+
+    def decode_smoothly(self, z: Tensor, draw: Callable[[Posterior], Tensor], /) -> Tensor:
+        """The clip of latents with smooth borders, [B, 3, T, H, W] in [-1, 1].
+
+        Args:
+            z: Latents.
+            draw: Chooses latents from a posterior, with the noise of the run.
+        """
+        ...
+
+
+@runtime_checkable
+class TilingAutoencoder(VideoAutoencoder, Protocol):
+    """A `VideoAutoencoder` that can code large pictures in tiles."""
+
+    def enable_tiling(self) -> None:
+        """Code what is larger than a tile in tiles from now on."""
+        ...
+
+
+class TextStates(Protocol):
+    """What a `TextEncoder` gives."""
+
+    @property
+    def last_hidden_state(self) -> Tensor:
+        """[B, L, D]."""
+        ...
+
+
+@runtime_checkable
+class TextEncoder(Network, Protocol):
+    """Codes tokens to states, as the text encoders of transformers do."""
+
+    def __call__(self, input_ids: Tensor, /, *, attention_mask: Tensor) -> TextStates:
+        """The states of token ids [B, L]; the mask [B, L] is 1 where a token is real."""
+        ...
+
+
+class ImageEncoderConfig(Protocol):
+    """What the configuration of an `ImageEncoder` names."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the pictures in pixels."""
+        ...
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch in pixels: K is (image_size / patch_size) squared."""
+        ...
+
+    @property
+    def hidden_size(self) -> int:
+        """Width D of the states."""
+        ...
+
+    @property
+    def projection_dim(self) -> int:
+        """Width of the embedding of a whole picture."""
+        ...
+
+
+class ImageStates(Protocol):
+    """What an `ImageEncoder` gives."""
+
+    @property
+    def last_hidden_state(self) -> Tensor:
+        """[B, 1 + K, D]: a token of the whole picture, then one per patch, row by row."""
+        ...
+
+    @property
+    def image_embeds(self) -> Tensor:
+        """[B, projection_dim]."""
+        ...
+
+
+@runtime_checkable
+class ImageEncoder(Network, Protocol):
+    """Codes pictures to states, as `CLIPVisionModelWithProjection` of transformers does."""
+
+    @property
+    def config(self) -> Any:
+        """An `ImageEncoderConfig`; transformers types its configurations by model."""
+        ...
+
+    def __call__(self, pixel_values: Tensor, /) -> ImageStates:
+        """The states of pictures [B, 3, image_size, image_size], as the model's image processor makes them."""
         ...
 
 
 @runtime_checkable
 class Scheduler(Protocol):
-    """A sampler in diffusers' sense."""
+    """Goes from noise to latents step by step, as the schedulers of diffusers do; a user knows it as a sampler.
 
-    timesteps: Any
-    init_noise_sigma: Any
+    Used where they are: `set_begin_index(index)` is told the first timestep of a run that skips some; a
+    `step` with an argument `generator` gets that of the run; where `takes_noise` is true, `step` gets standard normal
+    noise of the run as `variance_noise`.
+    """
 
-    def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
-        """Choose the timesteps of a run."""
+    timesteps: Tensor
+    """[steps] in falling order, on the CPU."""
+
+    @property
+    def config(self) -> Any:
+        """A mapping, from which any other scheduler can be made."""
         ...
 
-    def scale_model_input(self, sample: Any, timestep: Any) -> Any:
-        """Scale the latents for the model."""
+    @property
+    def order(self) -> int:
+        """Evaluations of the transformer per step: so many timesteps belong to a step."""
         ...
 
-    def step(self, model_output: Any, timestep: Any, sample: Any, **options: Any) -> Any:
-        """Take one step; the first element is the new sample."""
+    @property
+    def init_noise_sigma(self) -> Any:
+        """Deviation of the noise that a run starts from; a number, or a tensor of one on the CPU."""
+        ...
+
+    def set_timesteps(self, num_inference_steps: int, /, device: Any = None) -> None:
+        """Choose the timesteps of a run; ValueError where there are not as many."""
+        ...
+
+    def scale_model_input(self, sample: Tensor, timestep: Tensor, /) -> Tensor:
+        """Scale latents for the transformer."""
+        ...
+
+    def step(self, model_output: Tensor, timestep: Tensor, sample: Tensor, /, *, return_dict: bool) -> Any:
+        """Take one step, from latents and the prediction for them; the first element is the new latents."""
+        ...
+
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor, /) -> Tensor:
+        """Latents with as much noise as latents have at `timesteps` [1]."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +17,9 @@ from easyanimate_core.video import read_embedded
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from easyanimate_core.spec import VideoRequest
+    import numpy as np
+
+    from easyanimate_core.request import VideoRequest
 
 FORMAT_VERSION = 1
 
@@ -29,9 +32,9 @@ class InputFile:
     """A file that went into a run.
 
     Args:
-        role: "image" (once per start image, in order), "end-image", "video", "mask", "lora",
-            "transformer" or "motion-module".
-        path: Where it was, absolute.
+        role: "image" (once per start image, in order), "end-image", "video", "mask", "lora", or the name of a
+            `PartFile` with hyphens, such as "transformer".
+        path: Where it was, absolute; empty for pixels that were given in memory.
         sha256: Hash of its content.
         weight: What a LoRA file was applied with.
     """
@@ -46,9 +49,20 @@ class InputFile:
         """Describe a file as it is now."""
         return cls(role=role, path=str(path.resolve()), sha256=hash_file(path), weight=weight)
 
+    @classmethod
+    def describe(cls, role: str, pixels: np.ndarray[Any, Any]) -> Self:
+        """Describe pixels that come from no file."""
+        return cls(role=role, path="", sha256=sha256(pixels.tobytes()).hexdigest())
+
     def check(self) -> Path:
         """The path; `MediaError` when the file is gone or its content has changed."""
         path = Path(self.path)
+        if not self.path:
+            raise MediaError(
+                f"The {self.role} of this run was no file but pixels in memory, so it cannot be read again.",
+                expected="inputs that are files",
+                fix="give a path to `make` the next time, or make the video again in Python",
+            )
         if not path.is_file():
             raise MediaError(
                 f"A file of the run is gone: {path}",

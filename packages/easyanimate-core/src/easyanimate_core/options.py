@@ -1,7 +1,7 @@
 """Commands with an option for every field of a dataclass: `max_steps` is `--max-steps`, `data.path` `--data.path`.
 
 A field's help is the first sentence that the docstring says of it; `field(metadata={"option": "--data"})` gives an
-option further names.
+option further names, and `{"option": None}` leaves it out.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import json
 import re
 import types
 import typing
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
 
-from easyanimate_core.config import read_config
+from easyanimate_core.config import convert, read_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Config = TypeVar("Config")
 
@@ -59,13 +60,19 @@ class Setting:
         parts = typing.get_args(self.hint) if typing.get_origin(self.hint) in (typing.Union, types.UnionType) else ()
         return bool({self.hint, *parts} & {str, Path})
 
+    @property
+    def option(self) -> str:
+        """The option's name on a command line."""
+        return "--" + self.name.replace("_", "-")
+
     def parameter(self) -> inspect.Parameter:
         """The parameter of a function that Typer makes an option of."""
         kind: Any = bool | None if self.hint is bool else list[str] | None if self.is_list else str | None
-        option = "--" + self.name.replace("_", "-")
-        named = f"{option}/--no-{option[2:]}" if self.hint is bool else option
+        named = f"{self.option}/--no-{self.option[2:]}" if self.hint is bool else self.option
         names = (named, *self.flags)
-        shown = "" if self.default in (dataclasses.MISSING, None, "", ()) else f" [{_show(self.default)}]"
+        shown = " Can be given several times." if self.is_list else ""
+        if self.default not in (dataclasses.MISSING, None, "", ()):
+            shown += f" [default: {_show(self.default)}]"
         about = typer.Option(*names, help=self.summary + shown, metavar=None if self.hint is bool else _name(self.hint))
         return inspect.Parameter(
             self.name.replace(".", _DOT),
@@ -80,6 +87,17 @@ class Setting:
             return f"{self.name}={json.dumps([str(item) for item in value] if self.is_list else str(value))}"
         return f"{self.name}={str(value).lower() if isinstance(value, bool) else value}"
 
+    def read(self, value: Any) -> Any:
+        """The value of the setting's type, from what the option was given: a text, a flag, or a list of texts.
+
+        Raises:
+            RequestError: It does not fit.
+        """
+        if self.hint in (int, float):
+            with suppress(ValueError):
+                value = self.hint(value)
+        return convert(value, self.hint, self.option)
+
 
 def list_settings(kind: type[Any], prefix: str = "") -> Iterator[Setting]:
     """Every setting of a dataclass, those of the dataclasses in it, too."""
@@ -92,6 +110,8 @@ def list_settings(kind: type[Any], prefix: str = "") -> Iterator[Setting]:
             continue
         default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
         flags = item.metadata.get("option", ())
+        if flags is None:
+            continue
         flags = (flags,) if isinstance(flags, str) else tuple(flags)
         yield Setting(name, hint, summaries.get(item.name, ""), default, flags)
 
@@ -139,34 +159,40 @@ class SettingsReader(Generic[Config]):
     def command(self, run: Callable[..., None], extra: Mapping[str, Any]) -> Callable[..., None]:
         """A function with all settings as options, for Typer.
 
+        `--config` names a YAML file of them, unless a field has this name.
+
         Args:
             run: Called with the settings and the further options.
             extra: Annotation and default of further options and arguments by name; those without a default (Ellipsis)
                 are required.
         """
-
-        def command(*, config: Path | None, **options: Any) -> None:
-            further = {name: options.pop(name) for name in extra}
-            run(self.read(config, options), **further)
-
+        own_file = any(setting.name == "config" for setting in self.settings)
         about_file = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
+        further = dict(extra) if own_file else {"config": (about_file, None), **extra}
+
+        def command(**options: Any) -> None:
+            given = {name: options.pop(name) for name in further}
+            run(self.read(None if own_file else given.pop("config"), options), **given)
+
         parameters = [
-            inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=about_file),
-            *(
-                inspect.Parameter(
-                    name,
-                    inspect.Parameter.KEYWORD_ONLY,
-                    default=inspect.Parameter.empty if default is ... else default,
-                    annotation=annotation,
-                )
-                for name, (annotation, default) in extra.items()
-            ),
+            *(option(name, annotation, default) for name, (annotation, default) in further.items()),
             *(setting.parameter() for setting in self.settings),
         ]
-        command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
-        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         command.__doc__ = run.__doc__
-        return command
+        return with_options(command, parameters)
+
+
+def with_options(command: Callable[..., None], parameters: Sequence[inspect.Parameter]) -> Callable[..., None]:
+    """The command, for Typer with these parameters."""
+    command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def option(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:
+    """A parameter that is written out; without a default (Ellipsis) it is required."""
+    default = inspect.Parameter.empty if default is ... else default
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _show(value: Any) -> str:
@@ -179,7 +205,7 @@ def _name(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return "|".join(map(str, inner))
     if typing.get_origin(hint) is tuple:
-        return "TEXT" if inner[0] is str else "LIST"
+        return _name(inner[0]) if inner[0] in (str, Path) else "LIST"
     plain = inner[0] if inner and typing.get_origin(hint) is not dict else hint
     if typing.get_origin(plain) is typing.Literal:
         return _name(plain)

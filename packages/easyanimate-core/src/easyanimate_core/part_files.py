@@ -1,4 +1,4 @@
-"""Single files beside a weights folder: a transformer that replaces the folder's, and V1's motion module."""
+"""Single files beside a weights folder: parts that replace or complete it, and LoRA files."""
 
 from __future__ import annotations
 
@@ -7,34 +7,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from easyanimate_core.checkpoint import check_file, read_header
-from easyanimate_core.errors import RequestError, WeightsError
+from easyanimate_core.errors import RequestError, WeightsError, near_misses
 from easyanimate_core.spec import LoraFile
+from easyanimate_core.weights_file import check_file, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from easyanimate_core.spec import LoadOptions
+    from easyanimate_core.spec import ModelSpec, PartFile
+    from easyanimate_core.weights_file import TensorInfo
 
-MOTION_MARK = "temporal"
-"""Stands in the name of every tensor of a motion module, and in no other."""
-
-
-TRANSFORMER_FILE = "transformer/diffusion_pytorch_model.safetensors"
-LORA_FILE = "lora.safetensors"
+TRAINED_FILES = {"transformer": "transformer/diffusion_pytorch_model.safetensors", "lora": "lora.safetensors"}
+"""What `ea train` writes for a part, below the folder of the weights."""
 
 
-def find_trained(path: Path, name: str) -> Path:
+def find_trained(path: Path, part: str) -> Path:
     """The file that `path` means where it may be the folder of a training.
 
     Args:
         path: A file; or what `ea train` wrote: the folder of the run, one of its checkpoints, or its `weights`.
-        name: What is looked for in a folder: `LORA_FILE` or `TRANSFORMER_FILE`.
+        part: What is looked for in a folder: "lora", or the name of a `PartFile`.
 
     Returns:
         The finished weights, else those of the newest checkpoint; `path` itself where it is no such folder.
     """
-    if not path.is_dir():
+    name = TRAINED_FILES.get(part)
+    if name is None or not path.is_dir():
         return path
     checkpoints = sorted(path.glob("checkpoints/step-*"), reverse=True)
     places = (path / "weights", path, *(folder for folder in checkpoints if not folder.suffix))
@@ -48,7 +46,7 @@ def parse_lora(text: str) -> LoraFile:
         lora = LoraFile(Path(path), float(weight)) if path else LoraFile(Path(text))
     except ValueError:
         lora = LoraFile(Path(text))
-    lora = replace(lora, path=find_trained(lora.path, LORA_FILE))
+    lora = replace(lora, path=find_trained(lora.path, "lora"))
     if not lora.path.is_file():
         raise RequestError(
             "There is no such LoRA file.", received=lora.path, expected="--lora FILE or --lora FILE:WEIGHT"
@@ -58,22 +56,13 @@ def parse_lora(text: str) -> LoraFile:
     return lora
 
 
-def check_part_file(path: Path) -> None:
-    """Raise `WeightsError` unless `path` is a whole weights file, and no LoRA."""
-    if not path.is_file():
-        raise WeightsError(
-            f"There is no weights file {path}",
-            received="a folder" if path.is_dir() else "nothing there",
-            expected="a .safetensors or PyTorch file",
-        )
-    check_file(path)
-    if path.suffix == ".safetensors" and any(".lora_" in name for name in read_header(path)):
-        raise WeightsError(f"This is a LoRA file: {path}", expected="weights of a transformer", fix=f"--lora {path}")
-
-
-def check_lora_files(options: LoadOptions) -> None:
-    """Raise `WeightsError` unless every LoRA file is whole and one; headers only, before anything large is loaded."""
-    for lora in options.loras:
+def check_lora_files(loras: Iterable[LoraFile]) -> None:
+    """Raise an error unless every LoRA file is there, whole and one; headers only, before anything large is loaded."""
+    for lora in loras:
+        if not lora.path.exists():
+            raise RequestError(
+                "There is no such LoRA file.", received=lora.path, expected="a file, or a folder with one"
+            )
         if lora.path.suffix != ".safetensors" or not lora.path.is_file():
             continue  # the folder of diffusers or peft, which is looked at when it is read
         names = read_header(lora.path)
@@ -86,37 +75,71 @@ def check_lora_files(options: LoadOptions) -> None:
             )
 
 
-def holds_motion(paths: Iterable[Path]) -> bool:
-    """Whether any of these safetensors files holds a motion module."""
-    return any(MOTION_MARK in name for path in paths if path.suffix == ".safetensors" for name in read_header(path))
+def check_part_files(parts: Mapping[str, Path], spec: ModelSpec, others: Iterable[ModelSpec] = ()) -> None:
+    """Check the files that were given for the parts of a model; headers only.
 
-
-def is_motion_module(path: Path) -> bool:
-    """Whether a safetensors file holds nothing but a motion module."""
-    return path.suffix == ".safetensors" and all(MOTION_MARK in name for name in read_header(path))
-
-
-def check_transformer_file(options: LoadOptions) -> LoadOptions:
-    """Check `options.transformer` for a version whose transformer has its motion modules: `ModelSpec.find_files`.
+    Args:
+        parts: Files by the name of the part.
+        spec: The model.
+        others: Models whose parts a file may be instead.
 
     Raises:
-        RequestError: There is a motion module as well.
-        WeightsError: The file, or that of a LoRA, is missing, damaged or a motion module.
+        RequestError: The model takes no such part.
+        WeightsError: A file is missing, damaged, a LoRA, or another part.
     """
-    if options.motion_module is not None:
-        raise RequestError(
-            "This version takes no motion module: its transformer has them.",
-            received=options.motion_module,
-            fix="leave out --motion-module, or use --model v1",
-        )
-    if options.transformer is not None:
-        check_part_file(options.transformer)
-        if is_motion_module(options.transformer):
-            raise WeightsError(
-                f"This is V1's motion module: {options.transformer}",
-                received="nothing but tensors of a motion module",
-                expected="weights of a transformer of this version, which has its motion modules",
-                fix=f"ea run --model v1 --motion-module {options.transformer}",
+    known = {part.name: part for part in spec.part_files}
+    for name, path in parts.items():
+        if name not in known:
+            option = name.replace("_", "-")
+            raise RequestError(
+                f"The model {spec.key} takes no file for {name}.",
+                received=path,
+                expected=", ".join(known) or "no weights beside its folder",
+                fix=near_misses(name, known) or f"leave out --{option}",
             )
-    check_lora_files(options)
-    return options
+        header = check_part_file(path)
+        if header is not None:
+            _refuse_other_part(known[name], path, header, (spec, *others))
+
+
+def check_part_file(path: Path) -> Mapping[str, TensorInfo] | None:
+    """Raise `WeightsError` unless `path` is a whole weights file, and no LoRA.
+
+    Returns:
+        Its tensors; None for a PyTorch file, which does not tell before it is loaded.
+    """
+    if not path.is_file():
+        raise WeightsError(
+            f"There is no weights file {path}",
+            received="a folder" if path.is_dir() else "nothing there",
+            expected="a .safetensors or PyTorch file",
+        )
+    if path.suffix != ".safetensors":
+        check_file(path)
+        return None
+    header = read_header(path)
+    if any(".lora_" in name for name in header):
+        raise WeightsError(f"This is a LoRA file: {path}", expected="weights of a transformer", fix=f"--lora {path}")
+    return header
+
+
+def _refuse_other_part(
+    asked: PartFile, path: Path, header: Mapping[str, TensorInfo], models: Sequence[ModelSpec]
+) -> None:
+    """Raise `WeightsError` where a file is not the part that it was given for, as far as that can be told."""
+    received = f"tensors such as {next(iter(header), 'none')}"
+    for model in models:
+        for part in model.part_files:
+            if part.name != asked.name and part.matches is not None and part.matches(header):
+                raise WeightsError(
+                    f"This is the {part.name.replace('_', ' ')} of {model.key}: {path}",
+                    received=received,
+                    expected=f"a file for --{asked.name.replace('_', '-')}",
+                    fix=f"ea run --model {model.key} --{part.name.replace('_', '-')} {path}",
+                )
+    if asked.matches is not None and not asked.matches(header):
+        raise WeightsError(
+            f"This is not the {asked.name.replace('_', ' ')} of {models[0].key}: {path}",
+            received=received,
+            fix=f"for a transformer, use --transformer {path}",
+        )

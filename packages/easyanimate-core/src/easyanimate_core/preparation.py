@@ -1,8 +1,10 @@
-"""What plugins hand over for the preparation of data: scores of clips, and models that write captions."""
+"""What plugins hand over for the preparation of data: stages, scores of clips, and models that write captions."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -10,7 +12,8 @@ from easyanimate_core.errors import RequestError
 from easyanimate_core.target import Later
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from easyanimate_core.errors import MediaError
 
@@ -108,3 +111,166 @@ class CaptionerSpec:
     key: str
     summary: str
     load: Later[Callable[..., Captioner]] = Later()
+
+
+class ClipTable(Protocol):
+    """The table of a data set: a row for each clip, and for each source that gave none."""
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        ...
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Copies of the rows in order: `source`, `file_path`, `reason` (why a clip was dropped) and further columns."""
+        ...
+
+    def column(self, name: str) -> list[Any]:
+        """The values of a column by row index, which can be changed; a new column is filled with None."""
+        ...
+
+    def find_kept(self) -> list[int]:
+        """Row indices of the clips that no rule has dropped."""
+        ...
+
+
+class Dataset(Protocol):
+    """A data set in the making, as a stage that writes files is given it."""
+
+    @property
+    def path(self) -> Path:
+        """Its folder, which the `file_path` of a row is relative to."""
+        ...
+
+    @property
+    def table(self) -> ClipTable:
+        """Its clips."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageContext:
+    """What a stage is told beside its own settings.
+
+    Args:
+        dataset: Folder of the data set; the `file_path` of a row is relative to it.
+        input: Folder of the raw videos; None where a command takes none.
+        reader: What decodes clips: "pyav" or "decord".
+        batch_size: Rows that a model is given at a time.
+        gpus_per_worker: Graphics cards for each worker on a Ray cluster.
+        compat: Whether to give the original's numbers where they differ from what is right.
+    """
+
+    dataset: Path
+    input: Path | None = None
+    reader: Literal["pyav", "decord"] = "pyav"
+    batch_size: int = 8
+    gpus_per_worker: float = 0.0
+    compat: bool = False
+
+
+@dataclass(frozen=True)
+class Work(ABC):
+    """What a stage does to rows; an engine pickles it to its workers, in each of which it is opened once.
+
+    Args:
+        settings: Of the stage.
+        context: What else the stage is told.
+    """
+
+    settings: Any
+    context: StageContext
+
+    @property
+    def batch_size(self) -> int:
+        """Rows at a time. Killed, a run loses what it did to these."""
+        return 1
+
+    @property
+    def num_gpus(self) -> float:
+        """Graphics cards for each worker on a Ray cluster."""
+        return 0.0
+
+    @property
+    def depends_on(self) -> Mapping[str, Any]:
+        """What the values depend on, for JSON: a run with others cannot go on with the values of an earlier one."""
+        return dataclasses.asdict(self.settings)
+
+    def check(self) -> None:  # noqa: B027 (most work has nothing to check)
+        """Refuse settings that cannot work, before any stage runs.
+
+        Raises:
+            EasyAnimateError: With what is accepted.
+        """
+
+    @abstractmethod
+    def open(self) -> Callable[[Sequence[dict[str, Any]]], Sequence[dict[str, Any] | Exception]]:
+        """Load what the work needs; an error here ends the run.
+
+        Returns:
+            A function from rows to the new values of each by column, or to the error that this row alone costs.
+        """
+
+
+class Rule(Protocol):
+    """What drops clips: a dataclass whose fields JSON can hold, because a data set notes with which it was filtered."""
+
+    def find_dropped(self, table: ClipTable, indices: Sequence[int], *, compat: bool) -> dict[int, str]:
+        """The reason for each row that is dropped.
+
+        Args:
+            table: The clips.
+            indices: Rows of the clips that the stages before this one keep.
+            compat: Whether to decide as the original.
+        """
+        ...
+
+    def gives(self, reason: str) -> bool:
+        """Whether a reason is one of this rule's, which the report shows by stage."""
+        ...
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """A stage without settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSpec:
+    """A stage of `ea data prepare`: it fills columns, drops clips, writes a file, or more than one of these.
+
+    A stage that is a score with bounds is shorter as a `FilterSpec`.
+
+    Args:
+        key: Name of the stage, and of its settings: `brightness.levels` is a field of those of "brightness".
+        summary: One line for `ea data filters`.
+        settings: A dataclass whose fields have defaults.
+        work: Fills columns: a class of `Work`, made with settings and context.
+        column: The column by which a clip is known to be done; needed with `work`.
+        rule: Drops clips: makes the `Rule` of the settings.
+        write: Writes a file: called with the settings and the `Dataset`, gives its path.
+        find_sources: For the first stage of a data set: called with the `StageContext`, it gives the sources. The work
+            is then given rows with a `source` alone, and answers each with {"clips": rows}. Folders that it is still
+            writing have names of the form `.*.part`.
+
+    `work`, `rule`, `write` and `find_sources` can be given by their places: "my_package.brightness:Brightness".
+    """
+
+    key: str
+    summary: str
+    settings: type[Any] = NoSettings
+    work: Later[Callable[[Any, StageContext], Work] | None] = Later(default=None)
+    column: str = ""
+    rule: Later[Callable[[Any], Rule] | None] = Later(default=None)
+    write: Later[Callable[[Any, Any], Path] | None] = Later(default=None)
+    find_sources: Later[Callable[[StageContext], Sequence[str]] | None] = Later(default=None)
+
+    def __post_init__(self) -> None:
+        """Refuse keys that cannot be names of settings, and stages that do nothing."""
+        if not self.key.replace("-", "_").isidentifier():
+            raise RequestError("A stage key is one word.", received=repr(self.key), expected="for example brightness")
+        if not (self.work or self.rule or self.write):
+            raise RequestError(f"The stage {self.key} does nothing.", expected="one of work, rule and write")
+        if self.work and not (self.column or self.find_sources):
+            raise RequestError(
+                f"The stage {self.key} does not say which column it fills.", expected="column, beside work"
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pluggy
 from easyanimate_core import hookspecs
 from easyanimate_core.errors import PluginError, near_misses
 from easyanimate_core.hookspecs import PROJECT
-from easyanimate_core.preparation import CaptionerSpec, FilterSpec
+from easyanimate_core.preparation import CaptionerSpec, FilterSpec, StageSpec
 from easyanimate_core.spec import CommandSpec, DatasetSpec, ModelSpec, SchedulerSpec, WeightsSource
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ HEAVY_MODULES = ("torch", "diffusers", "transformers", "numpy", "av", "huggingfa
 """What a plugin module must not import at its top, so that `ea --help` stays quick."""
 
 FIRST_PARTY: Mapping[str, str] = {
-    **{f"model v{number}": f"easyanimate-v{number}" for number in range(1, 5)},
     "command train vae": "easyanimate-vae",
     "command train dit": "easyanimate-dit",
     "command train lora": "easyanimate-dit",
@@ -32,10 +32,10 @@ FIRST_PARTY: Mapping[str, str] = {
     "command data": "easyanimate-data",
     "command eval": "easyanimate-data",
 }
-"""Where the known keys of this project come from, so that a missing one can be named."""
+"""Where the commands of this project come from, so that a missing one can be named."""
 
-Spec = ModelSpec | WeightsSource | SchedulerSpec | DatasetSpec | CommandSpec | FilterSpec | CaptionerSpec
-SpecT = TypeVar("SpecT", ModelSpec, WeightsSource, SchedulerSpec, DatasetSpec, CommandSpec, FilterSpec, CaptionerSpec)
+Spec = ModelSpec | WeightsSource | SchedulerSpec | DatasetSpec | CommandSpec | FilterSpec | StageSpec | CaptionerSpec
+SpecT = TypeVar("SpecT", bound=Spec)
 
 _HOOKS: Mapping[str, tuple[str, type[Spec], Callable[[Any], str]]] = {
     "ea_models": ("model", ModelSpec, lambda spec: spec.key),
@@ -44,6 +44,7 @@ _HOOKS: Mapping[str, tuple[str, type[Spec], Callable[[Any], str]]] = {
     "ea_datasets": ("dataset", DatasetSpec, lambda spec: spec.key),
     "ea_commands": ("command", CommandSpec, lambda spec: f"{spec.group} {spec.name}"),
     "ea_filters": ("filter", FilterSpec, lambda spec: spec.key),
+    "ea_stages": ("stage", StageSpec, lambda spec: spec.key),
     "ea_captioners": ("captioner", CaptionerSpec, lambda spec: spec.key),
 }
 
@@ -170,6 +171,10 @@ class Plugins:
         """The filter with exactly this key; `PluginError` when there is none, or more than one."""
         return self._get("filter", key, self.filters())
 
+    def stages(self) -> dict[str, StageSpec]:
+        """All stages of data preparation by key, beside those that filters give."""
+        return self._by_key("stage", StageSpec)
+
     def captioners(self) -> dict[str, CaptionerSpec]:
         """All models that write captions, by key."""
         return self._by_key("captioner", CaptionerSpec)
@@ -291,7 +296,9 @@ def _refuse_stray_hooks(module: ModuleType) -> None:
 
 
 def _first_party_package(kind: str, key: str) -> str | None:
-    """The package of this project that brings `key`, known by the whole key or by its group."""
+    """The package that brings `key`: by custom that of a model ends in its key; commands are known by name or group."""
+    if kind == "model" and re.fullmatch(r"\w+", key):
+        return f"easyanimate-{key}"
     return FIRST_PARTY.get(f"{kind} {key}") or FIRST_PARTY.get(
         f"{kind} {key.split(maxsplit=1)[0] if key.split() else key}"
     )

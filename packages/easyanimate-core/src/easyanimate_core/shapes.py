@@ -34,8 +34,10 @@ class ShapeRule:
 
     Args:
         size_multiple: Height and width are multiples of this.
-        chunk_frames: Frame counts are multiples of this (V4 and V3: 8, V2: 9), or 1 for an image.
-        chunk_latents: Latent frames that one chunk is coded to (V4 and V3: 2, V2: 3).
+        chunk_frames: Frames that are coded together: frame counts are multiples of it, or 1 for an image.
+        chunk_latents: Latent frames that one chunk is coded to.
+        first_frames: Frames before the first chunk, each coded to one latent frame. Many causal VAEs have 1: frame
+            counts are then 1 + k * chunk_frames.
         spatial_stride: Pixels per latent position along height and width.
         max_frames: The longest clip accepted.
         max_size: The longest side accepted, in pixels.
@@ -49,6 +51,7 @@ class ShapeRule:
     max_frames: int = 144
     max_size: int = 2048
     image: bool = True
+    first_frames: int = 0
 
     def check(self, shape: PixelShape) -> None:
         """Raise `RequestError`, naming the nearest valid values, unless `shape` follows the rule."""
@@ -64,13 +67,12 @@ class ShapeRule:
         frames = shape.num_frames
         if self.image and frames == 1:
             return
-        if frames % self.chunk_frames or not self.chunk_frames <= frames <= self.max_frames:
+        if frames not in self.near_frames(frames):
             low, high = self.near_frames(frames)
-            image = "1 (an image), or " if self.image else ""
             raise RequestError(
                 "The number of frames does not fit this model.",
                 received=f"{frames} frames",
-                expected=f"{image}multiples of {self.chunk_frames} up to {self.max_frames}",
+                expected=self.describe_frames(),
                 fix=f"use {low}" if low == high else f"use {low} or {high}",
             )
 
@@ -80,13 +82,24 @@ class ShapeRule:
 
     def near_frames(self, value: int) -> tuple[int, int]:
         """The valid frame counts just below (or at) and just above `value`."""
-        low, high = _neighbours(value, self.chunk_frames, self.chunk_frames, self.max_frames)
+        first, chunk = self.first_frames, self.chunk_frames
+        low, high = (first + near for near in _neighbours(value - first, chunk, chunk, self.max_frames - first))
         return (1, low) if self.image and value < low else (low, high)
+
+    def describe_frames(self) -> str:
+        """The valid frame counts in words."""
+        image = "1 (an image), or " if self.image else ""
+        if self.first_frames:
+            return f"{image}{self.first_frames} + a multiple of {self.chunk_frames}, up to {self.max_frames}"
+        if self.chunk_frames == 1:
+            return f"any number up to {self.max_frames}"
+        return f"{image}multiples of {self.chunk_frames} up to {self.max_frames}"
 
     def latent_shape(self, shape: PixelShape) -> LatentShape:
         """Latent size of a clip that follows the rule; one frame gives one latent frame."""
         self.check(shape)
-        frames = 1 if shape.num_frames == 1 else shape.num_frames // self.chunk_frames * self.chunk_latents
+        chunks = (shape.num_frames - self.first_frames) // self.chunk_frames
+        frames = 1 if shape.num_frames == 1 else self.first_frames + chunks * self.chunk_latents
         return LatentShape(frames, shape.height // self.spatial_stride, shape.width // self.spatial_stride)
 
     def pixel_shape(self, shape: LatentShape) -> PixelShape:
@@ -95,7 +108,8 @@ class ShapeRule:
         One latent frame is an image where the model makes images.
         """
         image = self.image and shape.num_frames == 1
-        frames = 1 if image else shape.num_frames // self.chunk_latents * self.chunk_frames
+        chunks = (shape.num_frames - self.first_frames) // self.chunk_latents
+        frames = 1 if image else self.first_frames + chunks * self.chunk_frames
         return PixelShape(frames, shape.height * self.spatial_stride, shape.width * self.spatial_stride)
 
 

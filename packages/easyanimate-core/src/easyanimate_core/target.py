@@ -1,4 +1,4 @@
-"""Names of functions that are imported when they are first called: "easyanimate_v4.build:load"."""
+"""Names of functions that are imported when they are first called: "my_package.build:load"."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from easyanimate_core.atomic import atomic_path
 from easyanimate_core.errors import MediaError
-from easyanimate_core.spec import Video
+from easyanimate_core.request import Video
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Reads chosen frames of a video by their place, upright and by their times, without decoding the rest.
+"""Reads chosen frames of a video by index, upright and by their times, without decoding the rest.
 
 Axes: T frames, H height, W width, 3 red, green, blue; pixels are uint8.
 """
@@ -50,7 +50,6 @@ class Timeline:
         fps: Ticks per second.
         height: In pixels, upright.
         width: In pixels, upright.
-        codec: Name of the codec, such as "h264".
         timed: Whether the file says when its frames show; if not, they are found by counting from the first.
         hidden: How many frames are stored that never show: a cut without encoding leaves some in front.
         leading: Whether frames that show before a key frame are stored after it (an open group of pictures).
@@ -62,7 +61,6 @@ class Timeline:
     fps: float
     height: int
     width: int
-    codec: str
     timed: bool = True
     hidden: int = 0
     leading: bool = False
@@ -77,14 +75,14 @@ class Timeline:
         return len(self) / self.fps
 
     @cached_property
-    def key_places(self) -> tuple[int, ...]:
+    def key_positions(self) -> tuple[int, ...]:
         """Indices into `stamps` of the key frames."""
         return tuple(self.order[tick] for tick in self.keys)
 
     @cached_property
-    def places(self) -> dict[int | None, int]:
+    def positions(self) -> dict[int | None, int]:
         """Index into `stamps` by stamp."""
-        return {stamp: place for place, stamp in enumerate(self.stamps)}
+        return {stamp: position for position, stamp in enumerate(self.stamps)}
 
 
 def read_timeline(path: Path) -> Timeline:
@@ -121,7 +119,6 @@ def read_timeline(path: Path) -> Timeline:
             fps,
             height,
             width,
-            stream.codec_context.name,
             timed=timed,
             hidden=hidden,
             leading=_has_leading(packets),
@@ -138,7 +135,7 @@ def read_size(path: Path) -> tuple[int, int]:
         stream = _find_stream(container, path)
         if container.format.name.endswith(("_pipe", "image2")):
             raise MediaError("The file is an image, not a video.", received=path)
-        # Only the index of mp4 names places; that of others may be guessed.
+        # Only the index of mp4 has byte offsets; that of others may be guessed.
         ends = [entry.pos + entry.size for entry in stream.index_entries] if "mov" in container.format.name else []
         if max(ends, default=0) > path.stat().st_size:
             raise MediaError(_TRUNCATED, received=f"{path}: {path.stat().st_size} of {max(ends)} bytes")
@@ -156,7 +153,7 @@ def read_frames(
     reader: Reader = "pyav",
     transform: Callable[[Frames], Frames] | None = None,
 ) -> Frames:
-    """Read the frames at these places.
+    """Read the frames with these indices.
 
     Args:
         path: The video.
@@ -180,10 +177,10 @@ def read_frames(
             received=f"{path}: frames {wrong[:5] or 'none'}",
             expected=f"at least one from 0 to {len(timeline) - 1}",
         )
-    places = [timeline.order[index] for index in indices]
+    positions = [timeline.order[index] for index in indices]
     read = _read_decord if reader == "decord" else _read_pyav
-    found = read(path, sorted(set(places)), timeline, transform or _as_is)
-    return np.stack([found[place] for place in places])
+    found = read(path, sorted(set(positions)), timeline, transform or _as_is)
+    return np.stack([found[position] for position in positions])
 
 
 def choose_indices(timeline: Timeline, choice: FrameChoice) -> list[int]:
@@ -195,7 +192,7 @@ def choose_indices(timeline: Timeline, choice: FrameChoice) -> list[int]:
     if choice.kind == "middle":
         return [total // 2]
     if choice.kind == "uniform":
-        return [int(place) for place in np.linspace(0, total, int(choice.value), endpoint=False)]
+        return [int(index) for index in np.linspace(0, total, int(choice.value), endpoint=False)]
     if choice.kind == "key":
         return sorted({0, *timeline.keys})[: max(int(choice.value), 1)]
     interval = max(min(int(timeline.fps / min(choice.value, timeline.fps)), total - 1), 1)
@@ -295,11 +292,11 @@ def _as_is(frame: Frames) -> Frames:
 
 
 def _read_pyav(
-    path: Path, places: Sequence[int], timeline: Timeline, transform: Callable[[Frames], Frames]
+    path: Path, positions: Sequence[int], timeline: Timeline, transform: Callable[[Frames], Frames]
 ) -> dict[int, Frames]:
-    """Frames by their index into `timeline.stamps`; `places` rise."""
+    """Frames by their index into `timeline.stamps`; `positions` rise."""
     with closing(_Cursor(path, timeline)) as cursor:
-        return {place: transform(upright(cursor.find(place))) for place in places}
+        return {position: transform(upright(cursor.find(position))) for position in positions}
 
 
 class _Cursor:
@@ -315,21 +312,21 @@ class _Cursor:
         self._run: Generator[tuple[int, VideoFrame]] | None = None
         self._position = -1
 
-    def find(self, place: int) -> VideoFrame:
+    def find(self, wanted: int) -> VideoFrame:
         """The frame with this index into the timeline's stamps; indices rise from call to call."""
-        known = self._timeline.key_places if self._timeline.timed else ()
-        keys = [key for key in known[: bisect_right(known, place)] if key]
-        frame = None if keys and keys[-1] > self._position + JUMP_FRAMES else self._go_on(place)
+        known = self._timeline.key_positions if self._timeline.timed else ()
+        keys = [key for key in known[: bisect_right(known, wanted)] if key]
+        frame = None if keys and keys[-1] > self._position + JUMP_FRAMES else self._go_on(wanted)
         for start in [*keys[: -TRIED_KEYS - 1 : -1], 0]:
             if frame is not None:
                 return frame
             self.close()
             self._run = _decode_from(self._path, self._timeline, start)
-            frame = self._go_on(place)
+            frame = self._go_on(wanted)
         if frame is None:
             raise MediaError(
                 "A frame cannot be decoded; the video is damaged.",
-                received=f"{self._path}: frame {place}",
+                received=f"{self._path}: frame {wanted}",
                 expected="a video that is whole",
             )
         return frame
@@ -339,11 +336,11 @@ class _Cursor:
         if self._run is not None:
             self._run.close()
 
-    def _go_on(self, place: int) -> VideoFrame | None:
+    def _go_on(self, wanted: int) -> VideoFrame | None:
         for position, frame in self._run or ():
             self._position = position
-            if position >= place:
-                return frame if position == place else None
+            if position >= wanted:
+                return frame if position == wanted else None
         return None
 
 
@@ -367,14 +364,14 @@ def _decode_from(path: Path, timeline: Timeline, start: int) -> Generator[tuple[
         for packet in container.demux(stream):
             for frame in _decode(packet):
                 whole = whole or frame.key_frame
-                place = timeline.places.get(_stamp(frame)) if timeline.timed else count
+                position = timeline.positions.get(_stamp(frame)) if timeline.timed else count
                 count += 1
-                if whole and place is not None:
-                    yield place, frame
+                if whole and position is not None:
+                    yield position, frame
 
 
 def _read_decord(
-    path: Path, places: Sequence[int], timeline: Timeline, transform: Callable[[Frames], Frames]
+    path: Path, positions: Sequence[int], timeline: Timeline, transform: Callable[[Frames], Frames]
 ) -> dict[int, Frames]:
     with open_video(path) as container:
         check_decord(container, container.streams.video[0], path)
@@ -393,4 +390,4 @@ def _read_decord(
             "The reader decord is not installed.", received="decord", fix="pip install easyanimate-data[decord]"
         ) from error
     reader: Any = VideoReader(str(path))
-    return {place: transform(reader[place].asnumpy()) for place in places}
+    return {position: transform(reader[position].asnumpy()) for position in positions}

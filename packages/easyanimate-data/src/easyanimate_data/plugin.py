@@ -1,18 +1,19 @@
-"""What this package offers to `ea`: datasets, filters, captioners and commands. Imports nothing heavy."""
+"""What this package offers to `ea`: datasets, stages, filters, captioners and commands. Imports nothing heavy."""
 
 from __future__ import annotations
 
-from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from easyanimate_core import CaptionerSpec, CommandSpec, DatasetSpec, FilterSpec, FrameChoice, hookimpl
+from easyanimate_core import CaptionerSpec, CommandSpec, DatasetSpec, FilterSpec, FrameChoice, StageSpec, hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
     from easyanimate_core.dataset import Batchable, VideoDataset
+
+PREPARATION = "easyanimate_data.preparation"
+SCORER = f"{PREPARATION}.scorer"
 
 
 @hookimpl
@@ -23,74 +24,161 @@ def ea_datasets() -> Iterable[DatasetSpec]:
 
 
 @hookimpl
-def ea_filters() -> Iterable[FilterSpec]:
-    """Scores that need no network of neurons, and those that do."""
-    from easyanimate_data.preparation.scorer.specs import NEURAL_FILTERS
+def ea_stages() -> Iterable[StageSpec]:
+    """What `ea data prepare` does beside scoring."""
+    from easyanimate_data.preparation.duplicate import DuplicatesSettings
+    from easyanimate_data.preparation.export import ExportSettings
+    from easyanimate_data.preparation.scene import SplitSettings
+    from easyanimate_data.preparation.text_work import TextSettings
 
-    yield FilterSpec(key="duration", summary="Seconds.", load=None, column="duration", minimum=2.5)
-    yield FilterSpec(key="resolution", summary="Height times width.", load=None, column="pixels", minimum=512 * 512)
+    yield StageSpec(
+        key="split",
+        summary="Cuts raw videos into clips of one scene each.",
+        settings=SplitSettings,
+        work=f"{PREPARATION}.split:Split",
+        find_sources=f"{PREPARATION}.split:find_sources",
+    )
+    yield StageSpec(
+        key="duplicates",
+        summary="Drops clips that look like an earlier one (perceptual hashes).",
+        settings=DuplicatesSettings,
+        work=f"{PREPARATION}.duplicate:HashClips",
+        column="perceptual_hash",
+        rule=f"{PREPARATION}.duplicate:make_rule",
+    )
+    yield StageSpec(
+        key="caption",
+        summary="Writes captions of clips.",
+        settings=TextSettings,
+        work=f"{PREPARATION}.text_work:Caption",
+        column="caption",
+    )
+    yield StageSpec(
+        key="rewrite",
+        summary="Rewrites captions as prompts.",
+        settings=TextSettings,
+        work=f"{PREPARATION}.text_work:Rewrite",
+        column="rewritten",
+    )
+    yield StageSpec(
+        key="export",
+        summary="Lists the clips that are kept, for training.",
+        settings=ExportSettings,
+        write=f"{PREPARATION}.export:export",
+    )
+    yield StageSpec(
+        key="report",
+        summary="Shows what came in, what was dropped and why.",
+        write=f"{PREPARATION}.report.page:report",
+    )
+
+
+@hookimpl
+def ea_filters() -> Iterable[FilterSpec]:
+    """Scores that need no neural network, and those that do; thresholds are the original's."""
+    yield FilterSpec(key="duration", summary="Length in seconds.", load=None, column="duration", minimum=2.5)
+    yield FilterSpec(key="resolution", summary="Pixels of a frame.", load=None, column="pixels", minimum=512 * 512)
     yield FilterSpec(
         key="motion",
         summary="Optical flow, in pixels from one frame to the next half a second later.",
-        load=_load_motion,
+        load=f"{PREPARATION}.motion:load",
         frames=FrameChoice("rate", 2),
         minimum=2,
     )
     yield FilterSpec(
-        key="duplicates",
-        summary="Perceptual hashes; the first of clips that look alike is kept.",
-        load=_load_duplicates,
-        frames=FrameChoice("uniform", 3),
-        column="perceptual_hash",
+        key="aesthetic",
+        summary="Beauty, 1 to 10 (SigLIP, aesthetic-predictor-v2-5).",
+        load=f"{SCORER}.aesthetic:load_siglip",
+        column="aesthetic_score_siglip_mean",
+        minimum=4.0,
+        batched=True,
     )
-    yield from NEURAL_FILTERS
+    yield FilterSpec(
+        key="aesthetic-clip",
+        summary="Beauty, 1 to 10 (CLIP, LAION sac+logos+ava1).",
+        load=f"{SCORER}.aesthetic:load_clip",
+        column="aesthetic_score_mean",
+        minimum=4.0,
+        batched=True,
+    )
+    yield FilterSpec(
+        key="text",
+        summary="Share of the middle frame that is text (EasyOCR).",
+        load=f"{SCORER}.text_area:load",
+        frames=FrameChoice("middle"),
+        maximum=0.02,
+    )
+    yield FilterSpec(
+        key="consistency",
+        summary="Least likeness of neighbouring key frames (CLIP or DINOv2).",
+        load=f"{SCORER}.consistency:load",
+        frames=FrameChoice("key", 16),
+        column="similarity_min",
+        minimum=0.8,
+        batched=True,
+    )
+    yield FilterSpec(
+        key="clip-score",
+        summary="How well the frames fit the caption (CLIP).",
+        load=f"{SCORER}.agreement:load_clip_score",
+        column="clip_score",
+        uses_text=True,
+        batched=True,
+    )
+    yield FilterSpec(
+        key="align",
+        summary="How well the whole clip fits the caption (CLIP or a model like it).",
+        load=f"{SCORER}.agreement:load_alignment",
+        frames=FrameChoice("uniform", 8),
+        column="alignment_score",
+        minimum=0.2,
+        uses_text=True,
+        batched=True,
+    )
 
 
 @hookimpl
 def ea_captioners() -> Iterable[CaptionerSpec]:
     """Models of Hugging Face, and servers that speak OpenAI's protocol."""
-    from easyanimate_data.preparation.captioner.specs import CAPTIONERS
-
-    yield from CAPTIONERS
+    yield CaptionerSpec(
+        key="transformers",
+        summary="A model from Hugging Face, on this machine.",
+        load=f"{PREPARATION}.captioner.transformers_captioner:load",
+    )
+    yield CaptionerSpec(
+        key="openai",
+        summary="A server that speaks OpenAI's protocol, such as vLLM, SGLang or Ollama.",
+        load=f"{PREPARATION}.captioner.openai_captioner:load",
+    )
 
 
 @hookimpl
 def ea_commands() -> Iterable[CommandSpec]:
     """`ea data ...` and `ea eval shapes`."""
-    preparation, shapes = "preparation.command", "shapes.command"
-    yield _command("data prepare", "From raw videos to a training set, all stages.", preparation, "prepare_dataset")
-    yield _command("data split", "Cut raw videos into clips of one scene each.", preparation, "split")
-    yield _command("data score", "Compute scores of clips.", preparation, "score")
-    yield _command("data filter", "Drop clips by their scores.", preparation, "filter_clips")
-    yield _command("data filters", "List the filters and captioners that are installed.", preparation, "list_filters")
-    yield _command("data caption", "Write captions of clips.", preparation, "caption")
-    yield _command("data rewrite", "Rewrite captions as prompts.", preparation, "rewrite")
-    yield _command("data align", "Drop clips whose captions do not fit.", preparation, "align")
-    yield _command("data export", "List the clips that are kept, for training.", preparation, "export")
-    yield _command("data report", "Show what came in, what was dropped and why.", preparation, "report")
-    yield _command("data shapes", "Write a dataset of moving shapes.", shapes, "generate_shapes")
-    yield _command("eval shapes", "Measure how well a model makes moving shapes.", shapes, "evaluate_shapes")
-
-
-def _command(path: str, summary: str, module: str, function: str) -> CommandSpec:
-    group, name = path.split()
-    return CommandSpec(group=group, name=name, summary=summary, load=partial(_import, module, function))
-
-
-def _import(module: str, function: str) -> Callable[..., None]:
-    return getattr(import_module(f"easyanimate_data.{module}"), function)
-
-
-def _load_motion() -> Callable[..., Any]:
-    from easyanimate_data.preparation.motion import score_motion
-
-    return score_motion
-
-
-def _load_duplicates() -> Callable[..., Any]:
-    from easyanimate_data.preparation.duplicate import hash_frames
-
-    return hash_frames
+    commands = {
+        "prepare": ("prepare_dataset", "Turn raw videos into a training set, stage by stage."),
+        "split": ("split", "Cut raw videos into clips of one scene each."),
+        "score": ("score", "Compute scores of clips."),
+        "filter": ("filter_clips", "Drop clips by their scores."),
+        "filters": ("list_filters", "List the filters, stages and captioners that are installed."),
+        "caption": ("caption", "Write captions of clips."),
+        "rewrite": ("rewrite", "Rewrite captions as prompts."),
+        "align": ("align", "Drop clips whose captions do not fit."),
+        "export": ("export", "List the clips that are kept, for training."),
+        "report": ("report", "Show what came in, what was dropped and why."),
+    }
+    for name, (function, summary) in commands.items():
+        yield CommandSpec(group="data", name=name, summary=summary, load=f"{PREPARATION}.command:{function}")
+    shapes = "easyanimate_data.shapes.command"
+    yield CommandSpec(
+        group="data", name="shapes", summary="Write a dataset of moving shapes.", load=f"{shapes}:generate_shapes"
+    )
+    yield CommandSpec(
+        group="eval",
+        name="shapes",
+        summary="Measure how well a model makes moving shapes.",
+        load=f"{shapes}:evaluate_shapes",
+    )
 
 
 def _load_json(path: Path | str, root: Path | str | None = None, **options: Any) -> Batchable:
@@ -107,5 +195,5 @@ def _load_shapes(path: Path | None = None, **options: Any) -> VideoDataset:
     from easyanimate_data.shapes.clip import ShapesClips
 
     if path is not None:
-        raise RequestError("Shapes clips are generated, not read.", received=path, expected="no path, but a count")
+        raise RequestError("Shapes clips are generated and need no path.", received=path, expected="a count alone")
     return ShapesClips(**options)

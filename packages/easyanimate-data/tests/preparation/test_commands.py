@@ -23,7 +23,7 @@ def test_stage_by_stage_is_the_same_as_all_at_once(run_ea, raw, undisturbed, tmp
     run_ea("split", raw, "--out", out, "--set", "split.min_pixels=0")
     assert "motion_score" not in read_table(out / TABLE).columns
     run_ea("score", out, "--filters", "motion")
-    assert read_table(out / TABLE).find_kept() == read_table(out / TABLE).find_rows(lambda row: row["file_path"])
+    assert read_table(out / TABLE).find_kept() == read_table(out / TABLE).find_clips()
     run_ea("filter", out, "--filters", "motion", "--min", "motion=0.05")
     run_ea("score", out, "--filters", "duplicates")
     run_ea("filter", out, "--filters", "duplicates")

@@ -7,10 +7,11 @@ import shutil
 import subprocess
 
 import pytest
-from easyanimate_core import Video
+from easyanimate_core import StageContext, Video
 from easyanimate_core.video import read_video, write_video
-from easyanimate_data.preparation.scene import SplitConfig, detect_scenes
+from easyanimate_data.preparation.scene import SplitSettings, detect_scenes
 from easyanimate_data.preparation.score import Score
+from easyanimate_data.preparation.settings import FilterSettings
 from easyanimate_data.preparation.split import Split
 
 pytestmark = [
@@ -33,7 +34,7 @@ def videos(tmp_path_factory):
 
 @pytest.fixture
 def work(videos, tmp_path):
-    return Split(videos, tmp_path, SplitConfig(min_pixels=0), compat=True)
+    return Split(SplitSettings(min_pixels=0), StageContext(input=videos, dataset=tmp_path, compat=True))
 
 
 def name(row):
@@ -41,8 +42,8 @@ def name(row):
 
 
 def test_five_cuts_and_no_clip(videos, work):
-    assert detect_scenes(videos / "bikes.mp4", work.config, compat=True) == [*BOUNDS, 9.96]
-    assert detect_scenes(videos / "bikes.mp4", work.config) == [*BOUNDS, 10.0]
+    assert detect_scenes(videos / "bikes.mp4", work.settings, compat=True) == [*BOUNDS, 9.96]
+    assert detect_scenes(videos / "bikes.mp4", work.settings) == [*BOUNDS, 10.0]
     (row,) = work.split("bikes.mp4")
     assert (row["file_path"], row["reason"]) == (None, "no scene of 3 s")
 
@@ -59,7 +60,7 @@ def test_a_long_last_scene_is_cut_into_pieces(videos, work):
     bikes = read_video(videos / "bikes.mp4")
     still = np.broadcast_to(bikes.frames[-1], (913 - len(bikes.frames), *bikes.frames.shape[1:]))
     write_video(videos / "long.mp4", Video(np.concatenate([bikes.frames, still]), bikes.fps))
-    assert detect_scenes(videos / "long.mp4", work.config, compat=True) == [*BOUNDS, 36.48]
+    assert detect_scenes(videos / "long.mp4", work.settings, compat=True) == [*BOUNDS, 36.48]
     rows = work.split("long.mp4")
     assert [(name(row), row["start"], row["end"]) for row in rows] == [
         ("long_5_0.mp4", 9.68, 19.68),
@@ -79,6 +80,8 @@ def test_twenty_seconds_without_a_cut(work, make_video, videos):
 
 def test_motion(videos):
     rows = [{"file_path": "bikes.mp4"}, {"file_path": "bigbuckbunny.mp4"}]
-    scores = [row["motion_score"] for row in Score(key="motion", dataset=videos).open()(rows)]
+    scores = [
+        row["motion_score"] for row in Score(FilterSettings(), StageContext(dataset=videos), "motion").open()(rows)
+    ]
     assert scores == pytest.approx([8.56, 4.92], abs=0.005)  # as they were recorded, to two digits
     assert scores == pytest.approx([8.56322, 4.9219], abs=1e-4)

@@ -74,6 +74,23 @@ class TestUndisturbed:
         assert all(row == {"file_path": row["file_path"], "text": "", "type": "video"} for row in rows)
         assert all((undisturbed / row["file_path"]).is_file() for row in rows)
 
+    def test_what_is_noted_lets_a_run_of_an_earlier_release_go_on(self, undisturbed, raw):
+        noted = json.loads((undisturbed / "prepare.json").read_text(encoding="utf-8"))
+        split = {"threshold": 27.0, "min_scene_frames": 15, "min_seconds": 3.0, "max_seconds": 10.0, "min_pixels": 0}
+        assert noted == {
+            "input": str(raw),
+            "stages": {
+                "split": {"input": str(raw), **split, "compat": False},
+                "motion": {"options": {}, "compat": False},
+                "duplicates": {"options": {}, "compat": False},
+            },
+            "rules": {
+                "motion": {"column": "motion_score", "minimum": 0.05, "maximum": None},
+                "duplicates": {"distance": 12},
+            },
+        }
+        assert list(noted["stages"]) == ["split", "motion", "duplicates"]
+
     def test_nothing_half_written_is_left(self, undisturbed):
         assert not [path for path in undisturbed.rglob("*") if ".part" in path.name]
 
@@ -353,14 +370,14 @@ class TestBadInput:
         ("words", "says"),
         [
             (["--stages", "split,motoin"], r"There is no stage motoin[\s\S]*did you mean motion"),
-            (["--stages", "split,split"], "Each stage stands once"),
+            (["--stages", "split,split"], "each only once"),
             (["--min", "motion"], "FILTER=NUMBER"),
-            (["--min", "motion=much"], r"filters.motion.minimum is no number[\s\S]*'much'"),
+            (["--min", "motion=much"], r"filters.motion.minimum has the wrong type[\s\S]*'much'"),
             (["--set", "filters.motion.least=2"], "Unknown setting filters.motion.least"),
             (["--set", "filters.text.options.langs=en", "--stages", "text"], "langs"),
             (["--set", "split.min_secs=2"], r"Unknown setting split.min_secs[\s\S]*did you mean min_seconds"),
-            (["--set", "split.min_seconds=20"], "do not fit together"),
-            (["--set", "batch_size=0"], "batch_size of 1 or more"),
+            (["--set", "split.min_seconds=20"], "at most split.max_seconds"),
+            (["--set", "batch_size=0"], "batch_size must be at least 1"),
             (["--workers", "2"], "--engine processes"),
             (["--resume", "--replace"], "one of them"),
         ],

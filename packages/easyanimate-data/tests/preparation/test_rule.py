@@ -2,7 +2,8 @@
 
 import pytest
 from easyanimate_core import MediaError
-from easyanimate_data.preparation.rule import Threshold, Unalike, apply_rules, describe_numbers, refuse_nothing_left
+from easyanimate_data.preparation.duplicate import Unalike
+from easyanimate_data.preparation.rule import Threshold, apply_rules, describe_numbers, refuse_nothing_left
 from easyanimate_data.preparation.table import ClipTable
 
 NAMES = ["good", "ugly", "still", "texty", "unscored", "broken", "nothing"]
@@ -51,8 +52,8 @@ def test_compat_lets_through_what_the_last_score_file_lacks(table):
 
 
 def test_compat_drops_duplicates_beside_the_last_threshold(table):
-    for place in (0, 1):
-        table.update(place, {"perceptual_hash": "0" * 48})
+    for index in (0, 1):
+        table.update(index, {"perceptual_hash": "0" * 48})
     apply_rules(table, [Threshold("beauty", 4.0), Threshold("motion", 2.0), Unalike(2)], compat=True)
     assert reasons(table)["ugly"] == "looks like another clip"
     assert reasons(table)["still"] == "motion < 2"
@@ -66,8 +67,8 @@ def test_bounds_can_be_tried_again(table):
 
 
 def test_the_first_of_clips_that_look_alike_stays(table):
-    for place, digits in enumerate(["0" * 48, "0" * 47 + "1", "f" * 48, "0" * 48, None]):
-        table.update(place, {"perceptual_hash": digits})
+    for index, digits in enumerate(["0" * 48, "0" * 47 + "1", "f" * 48, "0" * 48, None]):
+        table.update(index, {"perceptual_hash": digits})
     apply_rules(table, [Threshold("beauty", 4.0), Unalike(2)])
     assert reasons(table)["texty"] == "looks like another clip"
     assert reasons(table)["good"] is None
@@ -84,8 +85,8 @@ def test_a_bound_that_drops_everything_is_an_error_with_the_distribution(table):
 
 
 def test_errors_that_drop_everything_are_told(table):
-    for place in range(6):
-        table.update(place, {"error": "caption: the server is down", "reason": "error in caption"})
+    for index in range(6):
+        table.update(index, {"error": "caption: the server is down", "reason": "error in caption"})
     with pytest.raises(
         MediaError, match=r"6 with an error, most often caption: the server is down[\s\S]*--retry-errors"
     ):
@@ -93,8 +94,8 @@ def test_errors_that_drop_everything_are_told(table):
 
 
 def test_what_is_no_number_has_no_number(table):
-    for place, value in enumerate(["high", [5.0], float("nan"), {"score": 1}]):
-        table.update(place, {"motion": value})
+    for index, value in enumerate(["high", [5.0], float("nan"), {"score": 1}]):
+        table.update(index, {"motion": value})
     apply_rules(table, [Threshold("motion", 2.0)])
-    assert [table.column("reason")[place] for place in range(4)] == ["no motion"] * 4
+    assert [table.column("reason")[index] for index in range(4)] == ["no motion"] * 4
     assert describe_numbers(table.column("motion")).startswith("2 clips")

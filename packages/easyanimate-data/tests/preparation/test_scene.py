@@ -1,9 +1,9 @@
 """Boundaries of scenes, and the clips that they give by the original's rules."""
 
 import pytest
-from easyanimate_data.preparation.scene import Span, SplitConfig, detect_scenes, plan_clips
+from easyanimate_data.preparation.scene import Span, SplitSettings, detect_scenes, plan_clips
 
-CONFIG = SplitConfig()
+SETTINGS = SplitSettings()
 
 
 def names(spans):
@@ -28,16 +28,16 @@ def names(spans):
     ],
 )
 def test_scenes_to_clips(bounds, duration, clips):
-    assert names(plan_clips([float(bound) for bound in bounds], duration, CONFIG)) == clips
+    assert names(plan_clips([float(bound) for bound in bounds], duration, SETTINGS)) == clips
 
 
 def test_other_lengths():
-    config = SplitConfig(min_seconds=1, max_seconds=2)
-    assert plan_clips([], 3.5, config) == [Span("0", 0.0, 2.0), Span("1", 2.0, 3.5)]
+    settings = SplitSettings(min_seconds=1, max_seconds=2)
+    assert plan_clips([], 3.5, settings) == [Span("0", 0.0, 2.0), Span("1", 2.0, 3.5)]
 
 
 def test_cuts_are_found_where_they_are(make_video, tmp_path):
     video = make_video(tmp_path / "a.mp4", [4, 2, 5])
-    assert detect_scenes(video, CONFIG) == [0.0, 4.0, 6.0, 11.0]
-    assert detect_scenes(video, CONFIG, compat=True) == [0.0, 4.0, 6.0, 10.9]  # the start of the last frame
-    assert detect_scenes(make_video(tmp_path / "b.mp4", [4]), CONFIG) == []
+    assert detect_scenes(video, SETTINGS) == [0.0, 4.0, 6.0, 11.0]
+    assert detect_scenes(video, SETTINGS, compat=True) == [0.0, 4.0, 6.0, 10.9]  # the start of the last frame
+    assert detect_scenes(make_video(tmp_path / "b.mp4", [4]), SETTINGS) == []

@@ -4,9 +4,10 @@ import sys
 
 import numpy as np
 import pytest
-from easyanimate_core import FilterSpec, FrameChoice, PluginError, RequestError
+from easyanimate_core import FilterSpec, FrameChoice, PluginError, RequestError, StageContext
 from easyanimate_data.preparation import score as module
 from easyanimate_data.preparation.score import Score, complete_options
+from easyanimate_data.preparation.settings import FilterSettings
 from easyanimate_data.preparation.work import Worker
 
 
@@ -33,9 +34,13 @@ def offer(monkeypatch):
     return pretend
 
 
+def make_work(key, dataset, **context):
+    return Score(FilterSettings(), StageContext(dataset=dataset, **context), key)
+
+
 def test_a_number_goes_into_the_filters_column(clips, offer, tmp_path):
     offer(FilterSpec(key="light", summary="", load=lambda: lambda frames: frames.mean(), frames=FrameChoice("rate", 2)))
-    first, bad, second = Score(key="light", dataset=tmp_path).open()(clips)
+    first, bad, second = make_work("light", tmp_path).open()(clips)
     assert 0 < first["light_score"] != second["light_score"] > 0
     assert isinstance(bad, Exception)
 
@@ -46,7 +51,7 @@ def test_batched_filters_get_the_clips_that_can_be_read(clips, offer, tmp_path):
         return [{"light": float(frames.mean()), "all": [1.0, 2.0]} for frames in batch]
 
     offer(FilterSpec(key="light", summary="", load=lambda: count, batched=True))
-    first, bad, second = Score(key="light", dataset=tmp_path).open()(clips)
+    first, bad, second = make_work("light", tmp_path).open()(clips)
     assert first["all"] == second["all"] == [1.0, 2.0]
     assert isinstance(bad, Exception)
 
@@ -59,7 +64,7 @@ def test_captions_go_along_and_clips_without_one_are_passed_over(batched, clips,
 
     offer(FilterSpec(key="fit", summary="", load=lambda: measure, uses_text=True, batched=batched))
     rows = [clips[0] | {"caption": "four"}, clips[2], clips[2] | {"caption": "four", "rewritten": "seventh"}]
-    assert Score(key="fit", dataset=tmp_path).open()(rows) == [
+    assert make_work("fit", tmp_path).open()(rows) == [
         {"fit_score": 4.0},
         {"fit_score": None},
         {"fit_score": 7.0},
@@ -81,7 +86,7 @@ def test_a_missing_reader_ends_the_run(clips, offer, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "decord", None)
     offer(FilterSpec(key="light", summary="", load=lambda: lambda frames: frames.mean()))
     with pytest.raises(PluginError, match=r"easyanimate-data\[decord\]"):
-        Worker(Score(key="light", dataset=tmp_path, reader="decord"))(clips)
+        Worker(make_work("light", tmp_path, reader="decord"))(clips)
 
 
 def test_the_middle_frame_is_the_middle_one(clips, offer, tmp_path):
@@ -91,7 +96,7 @@ def test_the_middle_frame_is_the_middle_one(clips, offer, tmp_path):
             key="x", summary="", load=lambda: lambda frames: seen.append(frames) or 0.0, frames=FrameChoice("middle")
         )
     )
-    Score(key="x", dataset=tmp_path).open()(clips[:1])
+    make_work("x", tmp_path).open()(clips[:1])
     from easyanimate_core.video import read_video
 
     assert np.array_equal(seen[0][0], read_video(tmp_path / "a.mp4").frames[10])

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from easyanimate_core import MediaError
-from easyanimate_data.preparation.source import SOURCE_SUFFIXES, find_sources
+from easyanimate_data.preparation.source import SOURCE_SUFFIXES, list_sources
 
 
 def touch(folder, *names):
@@ -16,7 +16,7 @@ def touch(folder, *names):
 
 def test_in_natural_order_with_all_endings(tmp_path):
     touch(tmp_path, "v10.mp4", "v2.MP4", "sub/视频 1.mkv", "sub/it's.webm", "a.txt", "b.jpg", ".hidden.mp4", "noending")
-    sources = find_sources(tmp_path)
+    sources = list_sources(tmp_path)
     assert sources.paths == ("sub/it's.webm", "sub/视频 1.mkv", "v2.MP4", "v10.mp4")
     assert sources.others == {".txt": 1, ".jpg": 1, ".mp4": 1, "noending": 1}
     assert {".mp4", ".webm", ".mkv", ".avi", ".flv", ".mov"} <= set(SOURCE_SUFFIXES)
@@ -29,26 +29,26 @@ def test_links_are_followed_once(tmp_path):
     (raw / "folder").symlink_to(tmp_path / "elsewhere")
     (raw / "file.mp4").symlink_to(tmp_path / "elsewhere" / "a.mp4")
     (raw / "sub" / "back").symlink_to(raw)
-    assert find_sources(raw).paths == ("b.mp4", "file.mp4", "folder/a.mp4", "sub/c.mp4")
+    assert list_sources(raw).paths == ("b.mp4", "file.mp4", "folder/a.mp4", "sub/c.mp4")
 
 
 def test_the_output_is_not_looked_into(tmp_path):
     touch(tmp_path, "a.mp4", "dataset/clips/a.mp4/a_0.mp4")
-    assert find_sources(tmp_path, leave_out=tmp_path / "dataset").paths == ("a.mp4",)
+    assert list_sources(tmp_path, leave_out=tmp_path / "dataset").paths == ("a.mp4",)
 
 
 def test_nothing_to_find(tmp_path):
     with pytest.raises(MediaError, match="no such folder"):
-        find_sources(tmp_path / "nowhere")
+        list_sources(tmp_path / "nowhere")
     touch(tmp_path, "a.pdf")
     with pytest.raises(MediaError, match=r"1 \.pdf[\s\S]*\.mov"):
-        find_sources(tmp_path)
+        list_sources(tmp_path)
 
 
 def test_hidden_folders_are_passed_over(tmp_path):
     """As hidden files are; and clips of a folder `.x.part` would be taken for half-written ones."""
     touch(tmp_path, "a.mp4", ".x.part/b.mp4", "sub/.trash/c.mp4")
-    assert find_sources(tmp_path).paths == ("a.mp4",)
+    assert list_sources(tmp_path).paths == ("a.mp4",)
 
 
 @pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="names are always Unicode there")
@@ -56,6 +56,6 @@ def test_names_that_are_no_utf8_can_be_written_down(tmp_path):
     touch(tmp_path, "a.mp4")
     for name in (b"bad\xff.mp4", b"note.\xfe"):
         (tmp_path / os.fsdecode(name)).touch()
-    sources = find_sources(tmp_path)
+    sources = list_sources(tmp_path)
     assert sources.paths == ("a.mp4", r"bad\xff.mp4")
     assert sources.others == {r".\xfe": 1}

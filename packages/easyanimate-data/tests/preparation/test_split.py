@@ -5,14 +5,15 @@ import subprocess
 import av
 import numpy as np
 import pytest
-from easyanimate_core import MediaError
+from easyanimate_core import MediaError, StageContext
 from easyanimate_core.video import read_video
 from easyanimate_data.frames import read_timeline
 from easyanimate_data.preparation.cut import cut_clip, find_ffmpeg
-from easyanimate_data.preparation.scene import SplitConfig
-from easyanimate_data.preparation.split import Split, remove_leftovers
+from easyanimate_data.preparation.folder import DatasetFolder
+from easyanimate_data.preparation.scene import SplitSettings
+from easyanimate_data.preparation.split import Split
 
-CONFIG = SplitConfig(min_pixels=0)
+SETTINGS = SplitSettings(min_pixels=0)
 
 
 def ffmpeg(*words):
@@ -22,12 +23,12 @@ def ffmpeg(*words):
 @pytest.fixture
 def split(tmp_path):
     (tmp_path / "raw").mkdir()
-    work = Split(tmp_path / "raw", tmp_path / "out", CONFIG)
+    work = Split(SETTINGS, StageContext(input=tmp_path / "raw", dataset=tmp_path / "out"))
 
     def run(source):
         return work.split(source)
 
-    run.raw, run.out = work.input, work.dataset
+    run.raw, run.out = work.context.input, work.context.dataset
     return run
 
 
@@ -94,7 +95,7 @@ def test_small_and_short_sources_give_a_row_with_a_reason(split, make_video):
     make_video(split.raw / "short.mp4", [2])
     (row,) = split("short.mp4")
     assert (row["reason"], row["file_path"], row["duration"]) == ("no scene of 3 s", None, 2.0)
-    (row,) = Split(split.raw, split.out, SplitConfig()).split("short.mp4")
+    (row,) = Split(SplitSettings(), StageContext(input=split.raw, dataset=split.out)).split("short.mp4")
     assert row["reason"] == "source with fewer than 262144 pixels"
     assert not split.out.exists()
 
@@ -134,5 +135,5 @@ def test_leftovers_are_removed(tmp_path):
     (left / "a_0.mp4").touch()
     whole = tmp_path / "clips" / "sub" / "b.mp4"
     whole.mkdir()
-    remove_leftovers(tmp_path)
+    DatasetFolder(tmp_path).remove_parts()
     assert [path.name for path in (tmp_path / "clips" / "sub").iterdir()] == ["b.mp4"]

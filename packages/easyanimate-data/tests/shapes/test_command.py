@@ -7,7 +7,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 import typer
-from easyanimate_core import Defaults, ModelSpec, Video, hookimpl
+from easyanimate_core import Defaults, ModelSpec, RequestError, Video, hookimpl
+from easyanimate_core import model as core_model
 from easyanimate_core.dataset import BatchRule
 from easyanimate_core.registry import load_plugins
 from easyanimate_data import plugin
@@ -42,7 +43,7 @@ def drawn_model(tmp_path, monkeypatch):
     module.ea_models = ea_models
     monkeypatch.setitem(sys.modules, "drawn_plugin", module)
     entry = EntryPoint("drawn", "drawn_plugin", "easyanimate")
-    monkeypatch.setattr(command, "load_plugins", lambda: load_plugins([entry]))
+    monkeypatch.setattr(core_model, "load_plugins", lambda: load_plugins([entry]))
     weights = tmp_path / "weights"
     weights.mkdir()
     (weights / "model_index.json").write_text("{}", encoding="utf-8")
@@ -69,7 +70,7 @@ def test_plugin_offers_commands_and_datasets():
 
 
 def test_shapes_refuse_a_path(tmp_path):
-    with pytest.raises(Exception, match="generated, not read"):
+    with pytest.raises(Exception, match="generated and need no path"):
         next(spec for spec in plugin.ea_datasets() if spec.key == "shapes").load(tmp_path, count=1)
 
 
@@ -92,8 +93,8 @@ def test_language_of_captions(tmp_path, choice, language):
 
 
 def test_count_must_be_positive(tmp_path):
-    result = run(command.generate_shapes, "--out", str(tmp_path / "set"), "--count", "0")
-    assert result.exit_code == 2
+    with pytest.raises(RequestError, match="count must be at least 1"):
+        run(command.generate_shapes, "--out", str(tmp_path / "set"), "--count", "0")
     assert not (tmp_path / "set").exists()
 
 

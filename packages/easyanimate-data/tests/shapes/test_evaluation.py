@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
-from easyanimate_core import Defaults, Video
+from easyanimate_core import Defaults, LoadOptions, ModelSpec, Task, Video
+from easyanimate_core.model import Model
+from easyanimate_core.weights import FoundWeights
 from easyanimate_data.shapes.caption import canonical_caption
 from easyanimate_data.shapes.clip import COMBINATIONS, HELD_OUT, render_clip
 from easyanimate_data.shapes.evaluation import (
@@ -8,13 +10,18 @@ from easyanimate_data.shapes.evaluation import (
     describe_misses,
     format_table,
     list_trials,
-    measure_psnr,
     run_trials,
     summarise,
 )
 
 DEFAULTS = Defaults(height=64, width=64, num_frames=8, fps=8, num_inference_steps=3, guidance_scale=2.0)
 BY_CAPTION = {canonical_caption(one, language): one for one in COMBINATIONS for language in ("en", "zh")}
+
+
+def open_fake(pipeline):
+    """A model with this pipeline."""
+    spec = ModelSpec(key="fake", summary="Draws.", load=lambda _: pipeline, tasks=tuple(Task), defaults=DEFAULTS)
+    return Model(spec, FoundWeights(None, "none"), LoadOptions())
 
 
 def draw(request):
@@ -48,7 +55,7 @@ def test_requests_take_the_defaults():
         seen.append(request)
         return draw(request)
 
-    run_trials(keep, list_trials(("zh",), 1)[:1], task=ShapesTask.TEXT, defaults=DEFAULTS)
+    run_trials(open_fake(keep), list_trials(("zh",), 1)[:1], task=ShapesTask.TEXT)
     (request,) = seen
     assert request.prompt == canonical_caption(COMBINATIONS[0], "zh")
     assert (request.num_frames, request.height, request.width, request.fps) == (8, 64, 64, 8)
@@ -56,8 +63,8 @@ def test_requests_take_the_defaults():
 
 
 def test_perfect_model_gets_full_marks():
-    outcomes = run_trials(draw, list_trials(("en", "zh"), 1), task=ShapesTask.TEXT, defaults=DEFAULTS)
-    rows = summarise(outcomes, ShapesTask.TEXT)
+    results = run_trials(open_fake(draw), list_trials(("en", "zh"), 1), task=ShapesTask.TEXT)
+    rows = summarise(results, ShapesTask.TEXT)
     assert [(row["combinations"], row["language"], row["clips"]) for row in rows] == [
         ("trained", "en", 65),
         ("trained", "zh", 65),
@@ -65,30 +72,30 @@ def test_perfect_model_gets_full_marks():
         ("held out", "zh", 7),
     ]
     assert all(row[name] == 1 for row in rows for name in ("colour", "shape", "direction", "all"))
-    assert describe_misses(outcomes) == []
+    assert describe_misses(results) == []
 
 
 def test_mistakes_are_counted_and_named():
-    outcomes = run_trials(draw_red_only, list_trials(("en",), 1), task=ShapesTask.TEXT, defaults=DEFAULTS)
-    trained, held_out = summarise(outcomes, ShapesTask.TEXT)
+    results = run_trials(open_fake(draw_red_only), list_trials(("en",), 1), task=ShapesTask.TEXT)
+    trained, held_out = summarise(results, ShapesTask.TEXT)
     assert trained["colour"] == trained["all"] == pytest.approx(55 / 65)
     assert held_out["colour"] == pytest.approx(5 / 7)
     assert trained["shape"] == trained["direction"] == 1
-    misses = describe_misses(outcomes)
+    misses = describe_misses(results)
     assert len(misses) == 12
     assert "a green circle moves to the left, seed 4: red circle left" in misses
     table = format_table([trained, held_out]).splitlines()
     assert table[0].split() == ["combinations", "language", "clips", "colour", "shape", "direction", "all", "outlined"]
     assert "84.6 %" in table[1]
-    assert outcomes[4].to_json()["found"] == ["circle", "red", "left"]
+    assert results[4].to_json()["found"] == ["circle", "red", "left"]
 
 
 @pytest.mark.parametrize(("task", "ends"), [(ShapesTask.IMAGE, 1), (ShapesTask.START_END, 2)])
 def test_given_images_are_compared_with_the_ends(task, ends):
     trials = list_trials(("en",), 1)[::10]
-    outcomes = run_trials(draw, trials, task=task, defaults=DEFAULTS)
-    assert all(outcome.psnrs == (100.0,) * ends for outcome in outcomes)
-    assert summarise(outcomes, task)[0]["near"] == 1
+    results = run_trials(open_fake(draw), trials, task=task)
+    assert all(result.psnrs == (100.0,) * ends for result in results)
+    assert summarise(results, task)[0]["near"] == 1
 
     def darken_last(request):
         video = draw(request)
@@ -96,13 +103,6 @@ def test_given_images_are_compared_with_the_ends(task, ends):
         frames[-1] //= 2
         return Video(frames, video.fps)
 
-    row = summarise(run_trials(darken_last, trials, task=task, defaults=DEFAULTS), task)[0]
+    row = summarise(run_trials(open_fake(darken_last), trials, task=task), task)[0]
     assert row["start dB"] == 100
     assert row["near"] == (1 if ends == 1 else 0)
-
-
-def test_psnr():
-    black = np.zeros((4, 4, 3), dtype=np.uint8)
-    assert measure_psnr(black, black + 255) == pytest.approx(0)
-    assert measure_psnr(black, black + 10) == pytest.approx(28.13, abs=0.01)
-    assert measure_psnr(black, black) == 100

@@ -162,7 +162,7 @@ def test_masks(folder):
 
 def test_videos_are_repeated_from_other_places(folder):
     batches = open_batches(folder, video_repeat=3)
-    places = batches.items.places
+    places = batches.items.entries
     assert places.tolist() == [3, 4] + [0, 1, 2] * 3
     same = np.flatnonzero(places == 0)
     assert len({int(read_numbers(load(batches, choose(index))["frames"])[0, 0]) for index in same}) > 1

@@ -5,12 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from easyanimate_core.dataset import BatchRule
-from easyanimate_data.training.bucket import find_ratios, nearest_ratio
+from easyanimate_data.training.bucket import find_ratios
 from easyanimate_data.training.plan import Items, group_items, make_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "buckets.json").read_text(encoding="utf-8"))
+
+
+def nearest_ratio(height, width):
+    return float(find_ratios(np.array([[height, width]]))[0])
 
 
 def make_items(items):

@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from easyanimate_core import MediaError
-from easyanimate_data.training.replacement import MAX_REPLACEMENTS, SampleReader, list_candidates
+from easyanimate_data.training.replacement import MAX_REPLACEMENTS, TimedReader, list_candidates
 from PIL import Image
 
 
@@ -18,14 +18,14 @@ def refuse(*bad):
 
 
 def test_a_good_sample_is_read_alone(caplog):
-    reader = SampleReader()
+    reader = TimedReader()
     assert reader.read_first([3, 4], refuse(4)) == ("sample 3", [])
     assert not reader.bad
     assert not caplog.records
 
 
 def test_a_bad_one_is_replaced_reported_and_counted(caplog):
-    reader = SampleReader()
+    reader = TimedReader()
     sample, bad = reader.read_first([3, 4, 5], refuse(3, 4))
     assert sample == "sample 5"
     assert [line.split(":")[0] for line in bad] == [f"sample {index} is replaced by another" for index in (3, 4)]
@@ -35,7 +35,7 @@ def test_a_bad_one_is_replaced_reported_and_counted(caplog):
 
 
 def test_what_is_not_to_be_reported_is_given_alone(caplog):
-    reader = SampleReader(name="row {}".format)
+    reader = TimedReader(name="row {}".format)
     sample, bad = reader.read_first([3, 4], refuse(3), report=False)
     assert sample == "sample 4"
     assert bad[0].startswith("row 3 is replaced")
@@ -45,7 +45,7 @@ def test_what_is_not_to_be_reported_is_given_alone(caplog):
 
 def test_where_none_can_be_read_the_first_reason_is_given():
     with pytest.raises(MediaError, match="file 3"):
-        SampleReader().read_first([3, 4], refuse(3, 4))
+        TimedReader().read_first([3, 4], refuse(3, 4))
 
 
 def test_a_slow_one_is_given_up():
@@ -57,7 +57,7 @@ def test_a_slow_one_is_given_up():
         return index
 
     try:
-        sample, bad = SampleReader(1).read_first([0, 1], read)
+        sample, bad = TimedReader(0.05).read_first([0, 1], read)
     finally:
         waiting.set()
     assert sample == 1
@@ -71,12 +71,12 @@ def test_too_large_files_are_bad_ones(error):
             raise error
         return index
 
-    assert SampleReader().read_first([0, 1], read)[0] == 1
+    assert TimedReader().read_first([0, 1], read)[0] == 1
 
 
 def test_mistakes_of_the_program_are_not_hidden():
     with pytest.raises(ZeroDivisionError):
-        SampleReader().read_first([0, 1], lambda index: 1 // index)
+        TimedReader().read_first([0, 1], lambda index: 1 // index)
 
 
 def test_candidates_are_others_of_the_same_kind():

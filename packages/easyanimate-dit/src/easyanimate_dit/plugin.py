@@ -1,4 +1,4 @@
-"""What this package adds to `ea`: the samplers, `ea train dit`, `ea train lora` and `ea weights convert`. Torch-free."""
+"""What this package adds to `ea`: samplers, `ea train dit`, `ea train lora`, `ea weights convert`. Torch-free."""
 
 from __future__ import annotations
 

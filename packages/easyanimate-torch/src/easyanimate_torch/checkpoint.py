@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import init_empty_weights
-from easyanimate_core.checkpoint import PICKLE_SUFFIXES, check_file, check_folder, complete_config, read_json
 from easyanimate_core.errors import WeightsError
+from easyanimate_core.weights_file import PICKLE_SUFFIXES, check_file, read_json
+from easyanimate_core.weights_folder import complete_config
 from safetensors.torch import load_file
 
 from easyanimate_torch.quiet import silence_libraries
@@ -104,7 +105,6 @@ def read_folder(folder: Path) -> dict[str, torch.Tensor]:
     Raises:
         WeightsError: There are no weights, or a file of theirs is missing or damaged.
     """
-    check_folder(folder)
     for name in (f"{_STEM}{suffix}" for suffix in _SUFFIXES):
         if (folder / name).is_file():
             return read_weights(folder / name)
@@ -128,10 +128,10 @@ def read_weights(path: Path | str) -> dict[str, torch.Tensor]:
     path = Path(path)
     if not path.is_file():
         raise WeightsError("the weights file does not exist", received=path, expected="a .safetensors or .pt file")
-    check_file(path)
     try:
         loaded = load_file(path) if path.suffix == ".safetensors" else _read_pickle(path)
     except Exception as error:
+        check_file(path)  # knows more kinds of damage
         raise WeightsError(
             "the weights file cannot be read",
             received=f"{path} ({error})",

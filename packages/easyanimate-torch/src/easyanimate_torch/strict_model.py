@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers.configuration_utils import ConfigMixin
 from diffusers.models.modeling_utils import ModelMixin
-from easyanimate_core.checkpoint import read_header
+from easyanimate_core.weights_file import read_header
 
 from easyanimate_torch.checkpoint import check_shapes, list_shapes
 

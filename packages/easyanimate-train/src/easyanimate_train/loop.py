@@ -13,7 +13,7 @@ import torch
 from accelerate.utils import set_seed
 from diffusers.training_utils import EMAModel
 from easyanimate_core.errors import RequestError
-from easyanimate_core.spec import Progress
+from easyanimate_core.request import Progress
 
 from easyanimate_train.checkpoint import Checkpoint
 from easyanimate_train.engine import is_sharded, open_accelerator, prepare

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from easyanimate_core.errors import RequestError
@@ -30,6 +30,23 @@ def explain_memory(task: TrainingTask) -> Iterator[None]:
             "Not enough memory for this training.",
             received=str(error).splitlines()[0][:200],
             fix="\n            ".join(["try one of these, the first saves most:", *task.advise()]),
+        ) from error
+
+
+def enable_gradient_checkpointing(model: Any) -> None:
+    """Let a model of diffusers recompute activations in the backward pass.
+
+    Raises:
+        RequestError: Its class does not support that.
+    """
+    try:
+        model.enable_gradient_checkpointing()
+    except ValueError as error:
+        raise RequestError(
+            "The model does not support gradient checkpointing.",
+            received=f"gradient_checkpointing with a {type(model).__name__}",
+            expected="a model that says _supports_gradient_checkpointing = True, and does it",
+            fix="leave gradient_checkpointing out",
         ) from error
 
 

@@ -7,7 +7,7 @@ Axes: B batch, C channels, T frames, H height, W width in pixels [-1, 1]; t, h, 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any, ClassVar, Literal, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -352,3 +352,9 @@ def _chunks(x: Tensor, size: int, *, first: int = 0) -> tuple[Tensor, ...]:
     if not first:
         return x.split(size, dim=2)
     return (x[:, :, :1], *(x[:, :, 1:].split(size, dim=2) if x.shape[2] > 1 else ()))
+
+
+if TYPE_CHECKING:  # the class is what the sampling pipeline takes
+    from easyanimate_core.interfaces import SmoothingAutoencoder
+
+    _: type[SmoothingAutoencoder] = AutoencoderKLMagvit

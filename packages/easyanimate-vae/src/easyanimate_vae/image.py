@@ -4,7 +4,7 @@ Axes: B batch, C channels, T frames, H height, W width in pixels [-1, 1]; h, w t
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -19,6 +19,12 @@ _SLICE = 4
 
 class FrameAutoencoder(AutoencoderKL):
     """diffusers' `AutoencoderKL` (8x smaller in space) on clips; configuration and keys are those of that class."""
+
+    @overload
+    def encode(self, x: Tensor, return_dict: Literal[True] = True) -> AutoencoderKLOutput: ...
+
+    @overload
+    def encode(self, x: Tensor, return_dict: Literal[False]) -> tuple[DiagonalGaussianDistribution]: ...
 
     def encode(  # pyright: ignore[reportIncompatibleMethodOverride] (clips in place of images)
         self, x: Float[Tensor, "B C T H W"], return_dict: bool = True
@@ -53,3 +59,9 @@ def _split(x: Float[Tensor, "B C T H W"]) -> Iterator[Float[Tensor, "frames C H 
 def _join(parts: list[Float[Tensor, "frames C H W"]], num_clips: int) -> Float[Tensor, "B C T H W"]:
     """The inverse of `_split`."""
     return torch.cat([part.unflatten(0, (num_clips, -1)) for part in parts], dim=1).transpose(1, 2)
+
+
+if TYPE_CHECKING:  # the class is what the sampling pipeline takes
+    from easyanimate_core.interfaces import VideoAutoencoder
+
+    _: type[VideoAutoencoder] = FrameAutoencoder

@@ -1,1 +1,6 @@
-"""What `pip install easyanimate` means: the command line and the newest model version. No code of its own."""
+"""The command line, the newest model and the demo weights, installed together; and the short entrance in Python."""
+
+from easyanimate_core.model import open_model
+from easyanimate_core.request import Video, VideoRequest
+
+__all__ = ["Video", "VideoRequest", "open_model"]

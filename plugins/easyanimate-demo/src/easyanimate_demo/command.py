@@ -16,15 +16,13 @@ import typer
 from easyanimate_core.errors import RequestError
 from easyanimate_core.registry import load_plugins
 
-from easyanimate_demo.plugin import WEIGHTS
+from easyanimate_demo.shipped import RECIPES, WEIGHTS
 
 if TYPE_CHECKING:
     import torch
     from easyanimate_core.registry import Plugins
 
     from easyanimate_demo.version import DemoVersion
-
-RECIPES = Path(__file__).parent / "recipes"
 
 COARSE = ("clip_projection.linear_2.weight",)
 """Tensors of V3 that 8 bits are enough for: its released shape is large for a demo."""

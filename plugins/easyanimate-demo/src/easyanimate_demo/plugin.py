@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from easyanimate_core import CommandSpec, WeightsSource, hookimpl
 
+from easyanimate_demo.shipped import WEIGHTS
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-WEIGHTS = Path(__file__).parent / "weights"
-
+    from collections.abc import Iterable
 
 _LANGUAGES = {"v1": "English", "v2": "English", "v3": "English", "v4": "English and Chinese"}
 
@@ -29,13 +27,9 @@ def ea_weights() -> Iterable[WeightsSource]:
         )
 
 
-def _load_train_demo() -> Callable[..., None]:
-    from easyanimate_demo.command import train_demo
-
-    return train_demo
-
-
 @hookimpl
 def ea_commands() -> Iterable[CommandSpec]:
     """Offer `ea train demo`."""
-    yield CommandSpec(group="train", name="demo", summary="Make the demo weights anew.", load=_load_train_demo)
+    yield CommandSpec(
+        group="train", name="demo", summary="Make the demo weights anew.", load="easyanimate_demo.command:train_demo"
+    )

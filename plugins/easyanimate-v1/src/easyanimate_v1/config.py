@@ -38,10 +38,10 @@ EASYANIMATE_V1_TRANSFORMER: dict[str, Any] = {
 }
 """PixArt-XL-2 with a motion module; the original takes the last three from a file outside the checkpoint."""
 
-MOTION_MODULE = "Motion_Module/easyanimate_v1_mm.safetensors"
+MOTION_MODULE_PATH = "Motion_Module/easyanimate_v1_mm.safetensors"
 """Where the original keeps the motion module below `models/`."""
 
-MOTION_MODULE_URL = f"https://pai-aigc-photog.oss-cn-hangzhou.aliyuncs.com/easyanimate/{MOTION_MODULE}"
+MOTION_MODULE_URL = f"https://pai-aigc-photog.oss-cn-hangzhou.aliyuncs.com/easyanimate/{MOTION_MODULE_PATH}"
 """Where it is downloaded from; 4.1 GB."""
 
 EASYANIMATE_V1_512X512 = Defaults(

@@ -56,9 +56,6 @@ EASYANIMATE_V2_VAE: dict[str, Any] = {
 }
 """The MagViT VAE. The original takes the flags from a file outside the checkpoint."""
 
-VAE_EXTRAS = (r"^loss\.",)
-"""Networks of the VAE's training, which some downloads carry."""
-
 _OFFICIAL: dict[str, Any] = {"num_frames": 144, "fps": 24, "num_inference_steps": 50, "guidance_scale": 6.0}
 
 EASYANIMATE_V2_XL_2_512X512 = Defaults(height=384, width=672, sampler="dpm++", **_OFFICIAL)

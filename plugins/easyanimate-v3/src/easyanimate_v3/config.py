@@ -59,9 +59,6 @@ EASYANIMATE_V3_VAE: dict[str, Any] = {
 }
 """The slice VAE. The original takes the flags from a file outside the checkpoint."""
 
-VAE_EXTRAS = (r"^loss\.",)
-"""Networks of the VAE's training, which some downloads carry."""
-
 _OFFICIAL: dict[str, Any] = {"num_frames": 144, "fps": 24, "num_inference_steps": 25, "guidance_scale": 7.0}
 
 EASYANIMATE_V3_XL_2_INP_512X512 = Defaults(height=384, width=672, sampler="euler", **_OFFICIAL)

@@ -49,6 +49,3 @@ EASYANIMATE_V4_VAE: dict[str, Any] = {
     "mini_batch_decoder": 2,
 }
 """The slice VAE with the caching decoder. The original takes the flags from a file outside the checkpoint."""
-
-VAE_EXTRAS = (r"^loss\.",)
-"""Networks of the VAE's training, which some downloads carry."""

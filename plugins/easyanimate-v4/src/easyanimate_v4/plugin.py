@@ -2,52 +2,72 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from easyanimate_core import Defaults, ModelSpec, Task, WeightsSource, hookimpl
-from easyanimate_core.part_files import check_transformer_file
-from easyanimate_dit.sampling.sampler import SAMPLERS
+from easyanimate_core import WeightsSource, hookimpl
+from easyanimate_dit.loading.part import (
+    CLIP,
+    T5,
+    TEXT_EXTRAS,
+    VAE_EXTRAS,
+    EncoderPart,
+    ModelPart,
+    SchedulerPart,
+    TokenizerPart,
+)
+from easyanimate_dit.loading.release import Release
 
-from easyanimate_v4.check import check_weights
-from easyanimate_v4.config import SHAPES, TRAINED
+from easyanimate_v4.config import EASYANIMATE_V4_VAE, EASYANIMATE_V4_XL_2_INP_TRANSFORMER, SHAPES, TRAINED
 from easyanimate_v4.training import TRAINING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from easyanimate_core import LoadOptions
-    from easyanimate_core.interfaces import VideoPipeline
+    from easyanimate_core import ModelSpec
 
-
-def _load(options: LoadOptions) -> VideoPipeline:
-    from easyanimate_v4.build import load
-
-    return load(options)
-
-
-def _load_components(options: LoadOptions) -> Mapping[str, Any]:
-    from easyanimate_v4.build import load_components
-
-    return load_components(options)
+V4 = Release(
+    key="v4",
+    summary="EasyAnimate V4: Hunyuan-DiT with full 3D attention, English and Chinese, up to 144 frames at 24 fps",
+    parts={
+        "transformer": ModelPart(
+            target="easyanimate_dit.hunyuan:HunyuanTransformer3DModel",
+            config=EASYANIMATE_V4_XL_2_INP_TRANSFORMER,
+            example={"num_layers": 4, "patch_size": 1, "projection_dim": 8},
+        ),
+        "vae": ModelPart(
+            target="easyanimate_vae.autoencoder:AutoencoderKLMagvit",
+            config=EASYANIMATE_V4_VAE,
+            extras=VAE_EXTRAS,
+            overflows=True,
+        ),
+        # The pooler is never used, so it does not matter whether the file has one.
+        "text_encoder": EncoderPart(
+            target="transformers:BertModel",
+            extras=TEXT_EXTRAS,
+            options={"add_pooling_layer": False},
+            example={"num_hidden_layers": 1},
+        ),
+        "text_encoder_2": T5,
+        "tokenizer": TokenizerPart("transformers:BertTokenizer"),
+        "tokenizer_2": TokenizerPart("transformers:T5Tokenizer"),
+        "scheduler": SchedulerPart(),
+    },
+    image_parts=CLIP,
+    # A text transformer predicts noise and variance of its own channels; an inpainting one takes more than it gives.
+    takes_images=lambda config: config["in_channels"] * 2 != config["out_channels"],
+    make_version_parts="easyanimate_v4.version:make_version_parts",
+    class_prefixes=("Hunyuan",),
+    sure=5,
+    shapes=SHAPES,
+    trained=TRAINED,
+    training=TRAINING,
+)
 
 
 @hookimpl
 def ea_models() -> Iterable[ModelSpec]:
     """Offer V4."""
-    yield ModelSpec(
-        key="v4",
-        summary="EasyAnimate V4: Hunyuan-DiT with full 3D attention, English and Chinese, up to 144 frames at 24 fps",
-        load=_load,
-        tasks=tuple(Task),
-        defaults=Defaults(),
-        shapes=SHAPES,
-        trained=TRAINED,
-        samplers=tuple(spec.name for spec in SAMPLERS),
-        check_weights=check_weights,
-        components=_load_components,
-        find_files=check_transformer_file,
-        training=TRAINING,
-    )
+    yield V4.spec()
 
 
 @hookimpl

@@ -24,8 +24,9 @@ from easyanimate_data.preparation.work import Worker
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from easyanimate_core import Work
+
     from easyanimate_data.preparation.table import Row
-    from easyanimate_data.preparation.work import Work
 
 EngineName = Literal["local", "processes", "ray"]
 
@@ -40,8 +41,8 @@ class Engine:
     Args:
         name: "local" is this process; "processes" are processes on this machine; "ray" is Ray Data, on this machine or
             on the cluster of `ray_address`, which must see the same folders.
-        workers: How many; None takes one per core (local has one).
-        ray_address: Address of a Ray cluster, "auto" for the one this machine belongs to.
+        workers: Number of workers; None takes one per core (local has one).
+        ray_address: Address of a Ray cluster; "auto" is the one that this machine belongs to.
     """
 
     name: EngineName = "local"
@@ -51,16 +52,18 @@ class Engine:
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""
         if self.workers is not None and self.workers < 1:
-            raise RequestError("Workers do the work.", received=self.workers, expected="1 or more")
+            raise RequestError("workers must be at least 1", received=self.workers)
         if self.name == "local" and (self.workers or 1) > 1:
             raise RequestError(
-                "The local engine is one process.",
+                "The engine local has one worker.",
                 received=f"{self.workers} workers",
                 fix="add --engine processes, or --engine ray",
             )
         if self.ray_address is not None and self.name != "ray":
             raise RequestError(
-                "An address is for Ray.", received=f"--engine {self.name}", fix="add --engine ray, or drop the address"
+                "ray_address needs the engine ray",
+                received=f"--engine {self.name}",
+                fix="add --engine ray, or drop --ray-address",
             )
 
     def run(self, work: Work, rows: Sequence[Row]) -> Iterator[tuple[Row, Outcome]]:
@@ -97,7 +100,7 @@ _worker: Worker | None = None
 
 
 def _begin_process(work: Work) -> None:
-    """First thing in a worker process: it ends with its parent, however that ends; Ctrl-C is the parent's.
+    """Set a worker process up: it ends with its parent, however that ends; Ctrl-C is left to the parent.
 
     It leads a group of processes, so that an ffmpeg that it runs ends with it.
     """
@@ -208,14 +211,14 @@ class _RayWorker:
         except EasyAnimateError as error:
             told = {"received": error.received, "expected": error.expected, "fix": error.fix}
             fatal = {"message": error.message} | {name: str(value) for name, value in told.items() if value is not None}
-            return {"place": list(batch["place"]), "outcome": [json.dumps({"fatal": fatal})] * len(batch["place"])}
-        return {"place": list(batch["place"]), "outcome": [json.dumps(outcome) for outcome in outcomes]}
+            return {"index": list(batch["index"]), "outcome": [json.dumps({"fatal": fatal})] * len(batch["index"])}
+        return {"index": list(batch["index"]), "outcome": [json.dumps(outcome) for outcome in outcomes]}
 
 
 def _run_on_ray(work: Work, rows: Sequence[Row], workers: int | None, address: str | None) -> Iterator[Any]:
     """A Ray Data pipeline of one step; the loop that takes its results keeps the journal."""
     ray = _connect_to_ray(workers, address)
-    items = [{"place": place, "row": json.dumps(row)} for place, row in enumerate(rows)]
+    items = [{"index": index, "row": json.dumps(row)} for index, row in enumerate(rows)]
     blocks = min(MAX_BLOCKS, -(-len(items) // work.batch_size))
     results = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
         _RayWorker,
@@ -229,11 +232,11 @@ def _run_on_ray(work: Work, rows: Sequence[Row], workers: int | None, address: s
         outcome = json.loads(item["outcome"])
         if "fatal" in outcome:
             raise EasyAnimateError(**outcome["fatal"])
-        yield rows[item["place"]], Outcome(**outcome)
+        yield rows[item["index"]], Outcome(**outcome)
 
 
-def _refuse_deaf(address: str) -> None:
-    """Ray tries for minutes to reach an address where nobody listens; one try here tells at once.
+def _check_address(address: str) -> None:
+    """Try an address once; Ray would try for minutes where nobody listens.
 
     Raises:
         RequestError: When nobody listens.
@@ -270,7 +273,7 @@ def _connect_to_ray(workers: int | None, address: str | None) -> Any:
             fix='pip install "easyanimate-data[ray]", or take --engine processes',
         ) from error
     if address is not None:
-        _refuse_deaf(address)
+        _check_address(address)
     if not ray.is_initialized():
         quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
         try:

@@ -4,62 +4,76 @@ from __future__ import annotations
 
 import csv
 import json
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from easyanimate_core.atomic import atomic_path
 from easyanimate_core.errors import MediaError
 
+from easyanimate_data.preparation.progress import say
 from easyanimate_data.preparation.table import text_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from easyanimate_data.preparation.config import ExportConfig
-    from easyanimate_data.preparation.table import ClipTable
+    from easyanimate_core.preparation import Dataset
 
-FIELDS: tuple[str, ...] = ("file_path", "text", "type")
+COLUMNS: tuple[str, ...] = ("file_path", "text", "type")
 
 
-def export(dataset: Path, table: ClipTable, config: ExportConfig) -> tuple[Path, int, int]:
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """How the training set is listed.
+
+    Args:
+        format: "json" as EasyAnimate trains on, or "csv".
+        paths: "relative" to the data set's folder, or "absolute".
+    """
+
+    format: Literal["json", "csv"] = "json"
+    paths: Literal["relative", "absolute"] = "relative"
+
+
+def export(settings: ExportSettings, dataset: Dataset) -> Path:
     """Write `json_of_internal_datasets.json` (or csv): `file_path`, `text` and `type` of every clip that is kept.
-
-    Returns:
-        The file, how many clips are in it, and how many of them have no caption (their text is empty).
 
     Raises:
         MediaError: When no clip is kept, or one that is kept is gone.
     """
-    rows = [row for row in table if row["file_path"] and not row["reason"]]
-    if not rows:
+    folder, rows = dataset.path, list(dataset.table)
+    kept = [rows[index] for index in dataset.table.find_kept()]
+    if not kept:
         raise MediaError(
             "There is nothing to export.",
-            received=f"{len(table)} rows, all of them dropped",
+            received=f"{len(rows)} rows, all of them dropped",
             expected="at least one clip that is kept",
-            fix=f"see why: ea data report {dataset}",
+            fix=f"see why: ea data report {folder}",
         )
-    gone = [row["file_path"] for row in rows if not (dataset / row["file_path"]).is_file()]
+    gone = [row["file_path"] for row in kept if not (folder / row["file_path"]).is_file()]
     if gone:
         raise MediaError(
             "Clips of the table are gone.",
             received=f"{len(gone)}, such as {gone[0]}",
-            expected=f"files below {dataset}",
+            expected=f"files below {folder}",
             fix="put them back, or make them anew: ea data prepare ... --replace",
         )
-    base = dataset.resolve() if config.paths == "absolute" else None
+    base = folder.resolve() if settings.paths == "absolute" else None
     listed = [
         {
             "file_path": (base / row["file_path"]).as_posix() if base else row["file_path"],
             "text": text_of(row),
             "type": "video",
         }
-        for row in rows
+        for row in kept
     ]
-    path = dataset / f"{config.format}_of_internal_datasets.{config.format}"
+    path = folder / f"{settings.format}_of_internal_datasets.{settings.format}"
     with atomic_path(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        if config.format == "json":
+        if settings.format == "json":
             file.write(json.dumps(listed, ensure_ascii=False, indent=2) + "\n")
         else:
-            writer = csv.DictWriter(file, FIELDS)
+            writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(listed)
-    return path, len(listed), sum(not item["text"] for item in listed)
+    num_empty = sum(not item["text"] for item in listed)
+    say(f"export: {len(listed)} clips{f', {num_empty} of them without a caption' if num_empty else ''}")
+    return path

@@ -12,7 +12,7 @@ from easyanimate_core.atomic import atomic_path
 from easyanimate_core.errors import MediaError, RequestError
 
 from easyanimate_data.preparation.journal import Journal
-from easyanimate_data.preparation.split import CLIPS_FOLDER
+from easyanimate_data.preparation.stage import restore_rule
 from easyanimate_data.preparation.table import TABLE_NAME, ClipTable, read_table, write_table
 from easyanimate_data.preparation.work import stop_run
 
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
     from pathlib import Path
 
+    from easyanimate_core.preparation import Rule
+
 SETTINGS_NAME = "prepare.json"
 JOURNALS_FOLDER = "journal"
+CLIPS_FOLDER = "clips"
 LOCK_NAME = ".lock"
 EXPORTS = ("json_of_internal_datasets.json", "csv_of_internal_datasets.csv", "report.html")
 
@@ -51,6 +54,14 @@ class DatasetFolder:
     def table_path(self) -> Path:
         """The table on disk."""
         return self.path / TABLE_NAME
+
+    def list_rules(self) -> dict[str, Rule]:
+        """The rules that clips are dropped by, in order, by stage.
+
+        Raises:
+            PluginError: When a stage with a rule of its own is not installed any more.
+        """
+        return {stage: restore_rule(stage, noted) for stage, noted in self.settings["rules"].items()}
 
     def journal(self, stage: str) -> Journal:
         """The journal of a stage."""
@@ -91,7 +102,7 @@ class DatasetFolder:
         self.table.drop_columns(columns)
         self.forget_errors(stage)
         if stage in self.settings["stages"]:
-            self.settings["stages"][stage] = {}  # its place in the order stays
+            self.settings["stages"][stage] = {}  # its position in the order stays
 
     def forget_errors(self, stage: str) -> None:
         """Forget, on disk too, that items of a stage failed, so that they are done again."""
@@ -99,11 +110,16 @@ class DatasetFolder:
         if failed := {key for key, outcome in journal.read().items() if outcome.error}:
             journal.forget(failed)
         paths, errors = self.table.column("file_path"), self.table.column("error")
-        places = [place for place, error in enumerate(errors) if error and error.startswith(f"{stage}: ")]
-        for place in places:
-            errors[place] = None
-        self.table.drop_rows(place for place in places if paths[place] is None)
+        indices = [index for index, error in enumerate(errors) if error and error.startswith(f"{stage}: ")]
+        for index in indices:
+            errors[index] = None
+        self.table.drop_rows(index for index in indices if paths[index] is None)
         write_table(self.table_path, self.table)
+
+    def remove_parts(self) -> None:
+        """Remove the clips that a run which was stopped left half-written."""
+        for part in (self.path / CLIPS_FOLDER).rglob(".*.part"):
+            shutil.rmtree(part, ignore_errors=True)
 
 
 @contextmanager

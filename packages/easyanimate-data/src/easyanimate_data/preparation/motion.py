@@ -9,7 +9,14 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from easyanimate_data.frames import Frames
+
+
+def load() -> Callable[[Frames], dict[str, float | None]]:
+    """The filter `motion` has no options and no model."""
+    return score_motion
 
 
 def score_motion(frames: Frames) -> dict[str, float | None]:

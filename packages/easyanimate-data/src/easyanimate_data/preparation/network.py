@@ -1,4 +1,4 @@
-"""Loads networks of transformers onto a device; says which package, model or device is missing."""
+"""Loads networks of transformers onto a device; says which package or model is missing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pickle
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from easyanimate_core.errors import PluginError, RequestError, WeightsError
+from easyanimate_core.errors import PluginError, WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import torch
 
 Extra = Literal["score", "caption"]
-
-_DTYPES = ("float32", "bfloat16", "float16")
 
 
 @contextmanager
@@ -67,61 +65,20 @@ def loading(model: str | Path, *, expected: str, extra: Extra) -> Generator[None
         ) from error
 
 
-def pick_device(device: str | None) -> str:
-    """The device by its name; None takes the GPU where there is one.
+def load_whole(network_class: Any, model: str | Path, dtype: str, device: torch.device) -> Any:
+    """A network of transformers on a device, every weight of which comes from the model's files.
 
     Raises:
-        RequestError: When there is no such device here.
-    """
-    import torch
-
-    has_gpu = torch.cuda.is_available()
-    if device is None:
-        return "cuda" if has_gpu else "cpu"
-    try:
-        kind = torch.device(device).type
-    except RuntimeError:
-        kind = ""
-    if kind not in ("cpu", "cuda", "mps") or (kind == "cuda" and not has_gpu):
-        raise RequestError("There is no such device.", received=device, expected="cuda, cpu" if has_gpu else "cpu")
-    return device
-
-
-def pick_dtype(dtype: str) -> torch.dtype:
-    """The number format by its name.
-
-    Raises:
-        RequestError: When a network does not compute in it.
-    """
-    import torch
-
-    if dtype not in _DTYPES:
-        raise RequestError("This is no number format of a network.", received=dtype, expected=", ".join(_DTYPES))
-    return getattr(torch, dtype)
-
-
-def load_whole(network_class: Any, model: str | Path, dtype: str) -> Any:
-    """A network of transformers on the CPU, every weight of which comes from the model's files.
-
-    Raises:
+        RequestError: When there is no such dtype.
         WeightsError: When weights are missing; transformers would go on with random ones.
     """
-    network, report = network_class.from_pretrained(model, dtype=pick_dtype(dtype), output_loading_info=True)
+    from easyanimate_torch.device import choose_dtype
+
+    network, report = network_class.from_pretrained(model, dtype=choose_dtype(dtype, device), output_loading_info=True)
     if missing := sorted(report["missing_keys"]):
         raise WeightsError(
             "The model lacks weights.",
             received=f"{model} without {len(missing)}: {', '.join(missing[:3])}",
             expected=f"all weights of {type(network).__name__}",
         )
-    return network.eval().requires_grad_(requires_grad=False)
-
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors by name, of a safetensors file or a PyTorch file; runs no code that a file may hold."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    import torch
-
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return network.to(device).eval().requires_grad_(requires_grad=False)

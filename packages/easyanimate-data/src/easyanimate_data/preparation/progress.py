@@ -1,12 +1,10 @@
-"""Tells how far a stage is: a bar on a terminal, now and then a line elsewhere."""
+"""Shows how far a stage is: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
 from typing import TYPE_CHECKING
-
-import typer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,5 +35,7 @@ def track(items: Iterable[Item], *, stage: str, total: int) -> Iterator[Item]:
 
 
 def say(line: str) -> None:
-    """A line on standard error."""
+    """Write a line on standard error."""
+    import typer
+
     typer.echo(line, err=True)

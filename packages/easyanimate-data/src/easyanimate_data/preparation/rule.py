@@ -1,32 +1,18 @@
-"""Which clips are kept: rules that are applied one after the other, and why each dropped clip went."""
+"""Which clips are kept: bounds of scores, rules that are applied one after the other, why each dropped clip went."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 from easyanimate_core.errors import MediaError
-
-from easyanimate_data.preparation.duplicate import find_duplicates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from easyanimate_data.preparation.table import ClipTable
-
-
-ALIKE = "looks like another clip"
-"""The reason for dropping a duplicate."""
-
-
-class Rule(Protocol):
-    """What drops clips."""
-
-    def find_dropped(self, table: ClipTable, places: Sequence[int], *, compat: bool) -> dict[int, str]:
-        """The reason for each of these rows that is dropped."""
-        ...
+    from easyanimate_core.preparation import ClipTable, Rule
 
 
 @dataclass(frozen=True)
@@ -34,49 +20,37 @@ class Threshold:
     """Keeps clips whose number is in a range.
 
     Args:
-        column: Of the table.
+        column: Column of the table.
         minimum: The least that is kept; None sets no bound.
-        maximum: The most that is kept.
+        maximum: The most that is kept; None sets no bound.
     """
 
     column: str
     minimum: float | None = None
     maximum: float | None = None
 
-    def find_dropped(self, table: ClipTable, places: Sequence[int], *, compat: bool) -> dict[int, str]:
-        """Out of the range, or without a number (with `compat` that one passes)."""
+    def find_dropped(self, table: ClipTable, indices: Sequence[int], *, compat: bool) -> dict[int, str]:
+        """Clips out of the range, or without a number (with `compat` those pass)."""
         if self.minimum is None and self.maximum is None:
             return {}
         values = table.column(self.column)
-        return {place: reason for place in places if (reason := self._judge(values[place], compat=compat))}
+        return {index: reason for index in indices if (reason := self._judge(values[index], compat=compat))}
+
+    def gives(self, reason: str) -> bool:
+        """Whether a reason names the column: "motion_score < 2", "no motion_score"."""
+        return self.column in reason.split()
+
+    def keeps(self, value: float) -> bool:
+        """Whether a number is in the range."""
+        return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
 
     def _judge(self, value: object, *, compat: bool) -> str | None:
         if not _is_number(value):
             return None if compat else f"no {self.column}"
-        if self.minimum is not None and value < self.minimum:
-            return f"{self.column} < {self.minimum:g}"
-        return f"{self.column} > {self.maximum:g}" if self.maximum is not None and value > self.maximum else None
-
-
-@dataclass(frozen=True)
-class Unalike:
-    """Keeps the first of clips that look alike.
-
-    Args:
-        distance: Most bits, of 192, in which two clips that look alike differ.
-    """
-
-    distance: int = 12
-
-    def find_dropped(self, table: ClipTable, places: Sequence[int], *, compat: bool) -> dict[int, str]:
-        """What looks like an earlier clip that is kept; `duplicate_of` then names that one."""
-        del compat
-        hashes, names, twins = (table.column(name) for name in ("perceptual_hash", "file_path", "duplicate_of"))
-        twins[:] = [None] * len(twins)
-        found = find_duplicates({place: hashes[place] for place in places if hashes[place]}, self.distance)
-        for place, twin in found.items():
-            twins[place] = names[twin]
-        return dict.fromkeys(found, ALIKE)
+        if self.keeps(value):
+            return None
+        too_small = self.minimum is not None and value < self.minimum
+        return f"{self.column} < {self.minimum:g}" if too_small else f"{self.column} > {self.maximum:g}"
 
 
 def apply_rules(table: ClipTable, rules: Iterable[Rule], *, compat: bool = False) -> None:
@@ -91,35 +65,40 @@ def apply_rules(table: ClipTable, rules: Iterable[Rule], *, compat: bool = False
         compat: As the original: of the thresholds only the last one counts, and what has no score passes.
     """
     paths, errors, reasons = (table.column(name) for name in ("file_path", "error", "reason"))
-    clips = [place for place, path in enumerate(paths) if path is not None]
-    for place in clips:
-        reasons[place] = None
+    clips = [index for index, path in enumerate(paths) if path is not None]
+    for index in clips:
+        reasons[index] = None
     rules = list(rules)
     if compat:
         passed_over = [rule for rule in rules if isinstance(rule, Threshold)][:-1]
         rules = [rule for rule in rules if rule not in passed_over]
     for rule in rules:
-        kept = [place for place in clips if reasons[place] is None]
-        for place, reason in rule.find_dropped(table, kept, compat=compat).items():
-            reasons[place] = reason
+        kept = [index for index in clips if reasons[index] is None]
+        for index, reason in rule.find_dropped(table, kept, compat=compat).items():
+            reasons[index] = reason
     # Last, so that a clip that fails late still stands for those that look like it.
-    for place, error in enumerate(errors):
+    for index, error in enumerate(errors):
         if error:
-            reasons[place] = f"error in {error.partition(':')[0]}"
+            reasons[index] = f"error in {error.partition(':')[0]}"
 
 
 def refuse_nothing_left(table: ClipTable, stage: str, column: str | None) -> None:
     """Stop when a stage dropped the last clip.
 
+    Args:
+        table: The clips.
+        stage: The stage that ran.
+        column: The score whose bounds can be changed; None for a stage without bounds.
+
     Raises:
-        MediaError: With the stage's errors, or the distribution of its numbers, and what to do.
+        MediaError: With the stage's errors, or the distribution of its scores, and what to do.
     """
     reasons = table.column("reason")
-    clips = [place for place, path in enumerate(table.column("file_path")) if path is not None]
-    if any(reasons[place] is None for place in clips) or not clips:
+    clips = [index for index, path in enumerate(table.column("file_path")) if path is not None]
+    if any(reasons[index] is None for index in clips) or not clips:
         return
-    last = sorted({reasons[place] for place in clips if column and reasons[place].find(column) >= 0})
-    received = "; ".join(last) or "; ".join(sorted({reasons[place] for place in clips}))
+    own = sorted({reasons[index] for index in clips if column and column in reasons[index]})
+    received = "; ".join(own) or "; ".join(sorted({reasons[index] for index in clips}))
     ways: list[str] = []
     if column:
         received += f"; {column}: {describe_numbers(table.column(column))}"
@@ -137,10 +116,6 @@ def refuse_nothing_left(table: ClipTable, stage: str, column: str | None) -> Non
     )
 
 
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not math.isnan(value)
-
-
 def describe_numbers(values: Iterable[object]) -> str:
     """Least, quartiles and most of the numbers that are there."""
     import numpy as np
@@ -153,3 +128,7 @@ def describe_numbers(values: Iterable[object]) -> str:
         f"{len(numbers)} clips from {low:.4g} to {high:.4g}, half of them between {first:.4g} and {third:.4g}, "
         f"median {middle:.4g}"
     )
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not math.isnan(value)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from easyanimate_core.errors import RequestError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -20,15 +22,15 @@ TRIM_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class SplitConfig:
+class SplitSettings:
     """How videos are split. Defaults are those of EasyAnimate V4.
 
     Args:
-        threshold: Change of the picture that is a cut, as PySceneDetect's ContentDetector measures it.
-        min_scene_frames: Least distance of two cuts.
-        min_seconds: Shorter scenes, and shorter rests of long ones, are dropped.
-        max_seconds: Longer scenes are cut into pieces of this length.
-        min_pixels: Videos with fewer pixels (height times width) are dropped.
+        threshold: Change of the picture that counts as a cut, as PySceneDetect's ContentDetector measures it.
+        min_scene_frames: Least distance of two cuts, in frames.
+        min_seconds: Length in seconds below which scenes, and the rests of long ones, are dropped.
+        max_seconds: Length in seconds of the pieces that longer scenes are cut into.
+        min_pixels: Height times width below which a video is dropped.
     """
 
     threshold: float = 27.0
@@ -36,6 +38,14 @@ class SplitConfig:
     min_seconds: float = 3.0
     max_seconds: float = 10.0
     min_pixels: int = 512 * 512
+
+    def __post_init__(self) -> None:
+        """Refuse lengths that leave no clip."""
+        if not 0 < self.min_seconds <= self.max_seconds:
+            raise RequestError(
+                "split.min_seconds must be above 0 and at most split.max_seconds",
+                received=f"min_seconds {self.min_seconds}, max_seconds {self.max_seconds}",
+            )
 
 
 @dataclass(frozen=True)
@@ -47,12 +57,12 @@ class Span:
     end: float
 
 
-def detect_scenes(path: Path, config: SplitConfig, *, compat: bool = False) -> list[float]:
+def detect_scenes(path: Path, settings: SplitSettings, *, compat: bool = False) -> list[float]:
     """Find the cuts with PySceneDetect's ContentDetector.
 
     Args:
         path: The video.
-        config: Threshold and least distance.
+        settings: Threshold and least distance.
         compat: End the last scene with the start of its last frame, as PySceneDetect 0.6 did.
 
     Returns:
@@ -63,7 +73,7 @@ def detect_scenes(path: Path, config: SplitConfig, *, compat: bool = False) -> l
 
     video = VideoStreamAv(str(path), suppress_output=True)
     manager = SceneManager()
-    manager.add_detector(ContentDetector(threshold=config.threshold, min_scene_len=config.min_scene_frames))
+    manager.add_detector(ContentDetector(threshold=settings.threshold, min_scene_len=settings.min_scene_frames))
     manager.detect_scenes(video)
     scenes = manager.get_scene_list(start_in_scene=False)
     if not scenes:
@@ -74,7 +84,7 @@ def detect_scenes(path: Path, config: SplitConfig, *, compat: bool = False) -> l
     return [round(bound, MICROSECONDS) for bound in bounds]
 
 
-def plan_clips(bounds: list[float], duration: float, config: SplitConfig) -> list[Span]:
+def plan_clips(bounds: list[float], duration: float, settings: SplitSettings) -> list[Span]:
     """The clips that scenes give, by the original's rules.
 
     Without a cut the whole video is cut into pieces of at most `max_seconds`, named by their number. A scene of up to
@@ -84,26 +94,26 @@ def plan_clips(bounds: list[float], duration: float, config: SplitConfig) -> lis
     Args:
         bounds: What `detect_scenes` gave.
         duration: Of the video, in seconds.
-        config: Lengths of clips.
+        settings: Lengths of clips.
     """
     if not bounds:
-        pieces = _cut_pieces(0.0, duration, config)
+        pieces = _cut_pieces(0.0, duration, settings)
         return [Span(str(k), start, end) for k, (start, end) in enumerate(pieces)]
     spans: list[Span] = []
     for i, (start, end) in enumerate(pairwise(bounds)):
-        if end - start < config.min_seconds:
+        if end - start < settings.min_seconds:
             continue
-        if end - start > config.max_seconds:
-            pieces = _cut_pieces(start, end, config)
+        if end - start > settings.max_seconds:
+            pieces = _cut_pieces(start, end, settings)
             spans += [Span(f"{i}_{k}", first, last) for k, (first, last) in enumerate(pieces)]
         else:
             spans.append(Span(str(i), start, end - TRIM_SECONDS))
     return spans
 
 
-def _cut_pieces(start: float, end: float, config: SplitConfig) -> list[tuple[float, float]]:
+def _cut_pieces(start: float, end: float, settings: SplitSettings) -> list[tuple[float, float]]:
     pieces: list[tuple[float, float]] = []
-    while end - start >= config.min_seconds:
-        pieces.append((start, min(start + config.max_seconds, end)))
-        start += config.max_seconds
+    while end - start >= settings.min_seconds:
+        pieces.append((start, min(start + settings.max_seconds, end)))
+        start += settings.max_seconds
     return pieces

@@ -1,64 +1,66 @@
-"""The work of scoring: frames of a clip to a filter's score."""
+"""The work of a filter's stage: frames of clips to scores."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from easyanimate_core import Work
 from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_core.registry import load_plugins
 
-from easyanimate_data.frames import Reader, choose_indices, read_frames, read_timeline
 from easyanimate_data.preparation.table import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
-    from easyanimate_core import FilterSpec, FrameChoice
+    from easyanimate_core import FilterSpec, FrameChoice, StageContext
 
     from easyanimate_data.frames import Frames
     from easyanimate_data.preparation.table import Row
 
 
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """Scores clips with the filter of this key, which every worker finds among its own plugins.
+@dataclass(frozen=True)
+class Score(Work):
+    """Scores clips with a filter, which every worker finds among its own plugins.
 
     Args:
-        key: Of the filter.
-        dataset: Folder that the clips' paths start from.
-        options: For the filter's model.
-        compat: Passed to filters that know the word.
-        reader: What decodes the clips.
-        batch_size: Clips at a time.
-        num_gpus: Graphics cards per worker on a Ray cluster.
+        key: Key of the filter.
     """
 
     key: str
-    dataset: Path
-    options: dict[str, Any] = field(default_factory=dict[str, Any])
-    compat: bool = False
-    reader: Reader = "pyav"
-    batch_size: int = 1
-    num_gpus: float = 0.0
+
+    @property
+    def batch_size(self) -> int:
+        """A filter that takes one clip at a time is given one."""
+        return self.context.batch_size if self._spec.batched else 1
+
+    @property
+    def num_gpus(self) -> float:
+        """A filter that takes no device needs none."""
+        return self.context.gpus_per_worker if takes_device(self._load) else 0.0
+
+    @property
+    def depends_on(self) -> Mapping[str, Any]:
+        """Options of the model; not the bounds, which can be tried again."""
+        return {"options": self.settings.options, "compat": self.context.compat}
+
+    def check(self) -> None:
+        """Refuse options that the filter does not know."""
+        self._complete_options()
 
     def open(self) -> Callable[[Sequence[Row]], list[dict[str, Any] | Exception]]:
         """Load the filter's model."""
-        spec = load_plugins().filter(self.key)
-        if spec.load is None:
-            raise RequestError(f"The filter {self.key} computes nothing.", received=self.key)
-        function = spec.load(
-            **complete_options(spec.load, self.options, compat=self.compat, name=f"filters.{self.key}")
-        )
+        spec = self._spec
+        function = self._load(**self._complete_options())
 
         def score(rows: Sequence[Row]) -> list[dict[str, Any] | Exception]:
             results: list[dict[str, Any] | Exception] = []
             texts = [text_of(row) for row in rows]
             read = [
-                read_clip(self.dataset, row, spec.frames, self.reader) if text or not spec.uses_text else None
+                read_clip(self.context, row, spec.frames) if text or not spec.uses_text else None
                 for row, text in zip(rows, texts, strict=True)
             ]
             good = [i for i, frames in enumerate(read) if frames is not None and not isinstance(frames, Exception)]
@@ -73,24 +75,46 @@ class Score:
 
         return score
 
+    @property
+    def _spec(self) -> FilterSpec:
+        return load_plugins().filter(self.key)
 
-def read_clip(dataset: Path, row: Row, choice: FrameChoice, reader: Reader) -> Frames | Exception:
-    """The chosen frames of a row's clip, or why they cannot be had."""
-    path = dataset / str(row["file_path"])
+    @property
+    def _load(self) -> Callable[..., Callable[..., Any]]:
+        load = self._spec.load
+        if load is None:
+            raise RequestError(f"The filter {self.key} computes no score.", received=self.key)
+        return load
+
+    def _complete_options(self) -> dict[str, Any]:
+        name = f"filters.{self.key}"
+        return complete_options(self._load, self.settings.options, compat=self.context.compat, name=name)
+
+
+def read_clip(context: StageContext, row: Row, choice: FrameChoice) -> Frames | Exception:
+    """The chosen frames of a row's clip, or why they cannot be read."""
+    from easyanimate_data.frames import choose_indices, read_frames, read_timeline
+
+    path = context.dataset / str(row["file_path"])
     try:
         timeline = read_timeline(path)
-        return read_frames(path, choose_indices(timeline, choice), timeline=timeline, reader=reader)
+        return read_frames(path, choose_indices(timeline, choice), timeline=timeline, reader=context.reader)
     except Exception as error:  # noqa: BLE001 (whatever a broken file makes a decoder do)
         return error
+
+
+def takes_device(load: Callable[..., Any]) -> bool:
+    """Whether what is loaded can run on a graphics card."""
+    return "device" in inspect.signature(load).parameters
 
 
 def complete_options(
     load: Callable[..., Any], options: Mapping[str, Any], *, compat: bool = False, name: str
 ) -> dict[str, Any]:
-    """The options, and `compat` where it is set and `load` knows the word.
+    """The options, and `compat` where it is set and `load` takes it.
 
     Raises:
-        RequestError: For an option that `load` does not know.
+        RequestError: For an option that `load` does not take.
     """
     parameters = inspect.signature(load).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):

@@ -26,8 +26,8 @@ class Sources:
     others: Counter[str]
 
 
-def find_sources(folder: Path, *, leave_out: Path | None = None) -> Sources:
-    r"""Find the videos below a folder; links to files and folders are followed, each folder once.
+def list_sources(folder: Path, *, leave_out: Path | None = None) -> Sources:
+    r"""List the videos below a folder; links to files and folders are followed, each folder once.
 
     Hidden files and folders are passed over. What is no UTF-8 in a name is written as `\xff`: such a file is listed,
     but not found again under that name.
@@ -46,15 +46,15 @@ def find_sources(folder: Path, *, leave_out: Path | None = None) -> Sources:
     found: list[str] = []
     others: Counter[str] = Counter()
     seen: set[str] = {os.path.realpath(leave_out)} if leave_out else set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
         if real in seen:
             folders.clear()  # a link back to a folder above
             continue
         seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
-            path = Path(place, name)
+            path = Path(parent, name)
             if path.suffix.lower() in SOURCE_SUFFIXES and not name.startswith("."):
                 found.append(_printable(path.relative_to(folder).as_posix()))
             else:

@@ -1,133 +1,69 @@
-"""One stage over a data set: what is still to do, done by an engine, noted in the journal, put into the table."""
+"""The stages that are installed, those of filters among them, and the rules that a data set was filtered with."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from easyanimate_data.preparation.progress import say, track
-from easyanimate_data.preparation.split import remove_leftovers
-from easyanimate_data.preparation.table import key_of
+from easyanimate_core import FilterSpec, StageSpec
+from easyanimate_core.errors import PluginError, near_misses
+from easyanimate_core.registry import load_plugins
+
+from easyanimate_data.preparation.rule import Threshold
+from easyanimate_data.preparation.score import Score
+from easyanimate_data.preparation.settings import FilterSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from easyanimate_data.preparation.engine import Engine
-    from easyanimate_data.preparation.folder import DatasetFolder
-    from easyanimate_data.preparation.journal import Outcome
-    from easyanimate_data.preparation.table import Row
-    from easyanimate_data.preparation.work import Work
+    from easyanimate_core.preparation import Rule
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageRun:
-    """How the stages of one command run.
+def list_stages() -> dict[str, StageSpec]:
+    """All stages by key."""
+    plugins = load_plugins()
+    return plugins.stages() | {key: make_stage(spec) for key, spec in plugins.filters().items()}
 
-    Args:
-        engine: Where.
-        retry_errors: Whether items that ended with an error are done again.
-        replace: Whether all items are done again.
+
+def find_stage(key: str) -> StageSpec:
+    """The stage with exactly this key.
+
+    Raises:
+        PluginError: When there is none.
     """
-
-    engine: Engine
-    retry_errors: bool = False
-    replace: bool = False
-
-
-def split_sources(  # noqa: PLR0913 (keyword-only)
-    folder: DatasetFolder,
-    sources: Sequence[str],
-    work: Work,
-    run: StageRun,
-    *,
-    settings: Mapping[str, Any],
-    apply_rules: Callable[[], None],
-) -> None:
-    """Run the stage `split` on the sources that have not been split yet, and put the rows of their clips in order."""
-    stage = "split"
-    _begin(folder, stage, run, settings=settings)
-    remove_leftovers(folder.path)
-    known = set(folder.table.column("source"))
-    wanted = [source for source in sources if source not in known]
-    try:
-        outcomes = _run(folder, stage, work, [{"source": source, "file_path": None} for source in wanted], run)
-    except BaseException:
-        remove_leftovers(folder.path)
-        raise
-    for source in wanted:
-        outcome = outcomes[source]
-        clips = outcome.values.get("clips") or [{"source": source, "error": f"{stage}: {outcome.error}"}]
-        folder.table.extend(clips)
-    folder.table.sort()
-    apply_rules()
-    folder.save()
-    _tell(stage, len(wanted), outcomes, f"{len(folder.table.find_rows(lambda row: row['file_path']))} clips")
+    stages = list_stages()
+    if key not in stages:
+        raise PluginError(
+            f"There is no stage {key}.", received=key, expected=", ".join(stages), fix=near_misses(key, stages)
+        )
+    return stages[key]
 
 
-def fill_columns(  # noqa: PLR0913 (keyword-only)
-    folder: DatasetFolder,
-    stage: str,
-    work: Work,
-    run: StageRun,
-    *,
-    settings: Mapping[str, Any],
-    column: str,
-    before: Callable[[], None],
-    after: Callable[[], None],
-) -> None:
-    """Run a stage that adds columns to the clips that are kept so far.
+def make_stage(spec: FilterSpec) -> StageSpec:
+    """The stage of a filter: it fills the filter's column and drops the clips whose number is out of bounds."""
 
-    Args:
-        folder: The data set.
-        stage: Name of the stage.
-        work: What gives the values.
-        run: How.
-        settings: What the values depend on; refused when they differ from those of an earlier run.
-        column: The column by which a clip is known to be done.
-        before: Applies the rules of the stages before this one.
-        after: Applies all rules, before the table is saved.
+    def bound(settings: FilterSettings) -> Threshold:
+        return Threshold(spec.column, settings.minimum, settings.maximum)
+
+    return StageSpec(
+        key=spec.key,
+        summary=spec.summary,
+        settings=FilterSettings,
+        work=partial(Score, key=spec.key) if spec.load else None,
+        column=spec.column,
+        rule=bound,
+    )
+
+
+def restore_rule(stage: str, noted: Mapping[str, Any]) -> Rule:
+    """The rule that a data set notes for a stage.
+
+    Raises:
+        PluginError: When the stage has a rule of its own and is not installed any more.
     """
-    _begin(folder, stage, run, settings=settings, columns=[column])
-    before()
-    table = folder.table
-    places = {key_of(row): place for place, row in enumerate(table) if row["file_path"] and not row["reason"]}
-    todo = [table.row(place) for place in places.values() if table.column(column)[place] is None]
-    outcomes = _run(folder, stage, work, todo, run)
-    for key, outcome in outcomes.items():
-        table.update(places[key], outcome.values)
-        if outcome.error:
-            table.update(places[key], {"error": f"{stage}: {outcome.error}"})
-    after()
-    folder.save()
-    _tell(stage, len(outcomes), outcomes, f"{len(folder.table.find_kept())} clips kept")
-
-
-def _begin(
-    folder: DatasetFolder, stage: str, run: StageRun, *, settings: Mapping[str, Any], columns: Sequence[str] = ()
-) -> None:
-    """Forget what is to be done again before anything is done: killed at any moment, a run never takes old for new."""
-    if run.replace:
-        folder.forget_stage(stage, columns)
-    folder.claim_stage(stage, settings)
-    if run.retry_errors:
-        folder.forget_errors(stage)
-
-
-def _run(folder: DatasetFolder, stage: str, work: Work, rows: Sequence[Row], run: StageRun) -> dict[str, Outcome]:
-    """The outcomes of these rows by key: from the journal as far as they are there, else from the engine."""
-    journal = folder.journal(stage)
-    noted = journal.read()
-    keys = {key_of(row) for row in rows}
-    outcomes = {key: outcome for key, outcome in noted.items() if key in keys}
-    todo = [row for row in rows if key_of(row) not in outcomes]
-    with journal:
-        for row, outcome in track(run.engine.run(work, todo), stage=stage, total=len(todo)):
-            journal.add(key_of(row), outcome)
-            outcomes[key_of(row)] = outcome
-    return outcomes
-
-
-def _tell(stage: str, num: int, outcomes: Mapping[str, Outcome], result: str) -> None:
-    failed = Counter(outcome.error for outcome in outcomes.values() if outcome.error)
-    say(f"{stage}: {num} done, {failed.total()} with an error; {result}")
+    if noted.keys() == {"column", "minimum", "maximum"}:  # known without the filter, which may be gone
+        return Threshold(**noted)
+    spec = find_stage(stage)
+    rule: Any = spec.rule(spec.settings()) if spec.rule else None
+    return replace(rule, **noted)

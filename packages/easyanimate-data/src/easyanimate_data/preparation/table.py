@@ -8,7 +8,7 @@ from easyanimate_core.atomic import atomic_path
 from easyanimate_core.errors import MediaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 Row = dict[str, Any]
@@ -43,7 +43,7 @@ def text_of(row: Mapping[str, Any]) -> str:
 
 
 class ClipTable:
-    """Rows by position, columns by name; a row that lacks a column has None there.
+    """Rows by index, columns by name; a row that lacks a column has None there.
 
     Args:
         columns: Values of all rows per column, all of one length.
@@ -91,23 +91,23 @@ class ClipTable:
             for name, values in self.columns.items():
                 values.append(row.get(name))
 
-    def find_rows(self, holds: Callable[[Row], Any]) -> list[int]:
-        """Places of the rows of which this holds."""
-        return [place for place, row in enumerate(self) if holds(row)]
+    def find_clips(self) -> list[int]:
+        """Row indices of all clips, dropped or not."""
+        return [index for index, path in enumerate(self.columns["file_path"]) if path]
 
     def find_kept(self) -> list[int]:
-        """Places of the clips that no rule has dropped."""
-        pairs = zip(self.columns["file_path"], self.columns["reason"], strict=True)
-        return [place for place, (path, reason) in enumerate(pairs) if path and not reason]
+        """Row indices of the clips that no rule has dropped."""
+        reasons = self.columns["reason"]
+        return [index for index in self.find_clips() if not reasons[index]]
 
-    def drop_rows(self, places: Iterable[int]) -> None:
+    def drop_rows(self, indices: Iterable[int]) -> None:
         """Remove rows."""
-        gone = set(places)
+        gone = set(indices)
         for name, values in self.columns.items():
-            self.columns[name] = [value for place, value in enumerate(values) if place not in gone]
+            self.columns[name] = [value for index, value in enumerate(values) if index not in gone]
 
     def sort(self) -> None:
-        """Put the rows into natural order of their source, then of their place in it, so that 2 comes before 10.
+        """Put the rows into natural order of their source, then of their start in it, so that 2 comes before 10.
 
         Names that are naturally equal, such as 1.mp4 and 01.mp4, do not mix.
         """

@@ -1,109 +1,136 @@
-"""The work of writing: captions about clips, and captions rewritten."""
+"""The stages `caption` and `rewrite`: captions about clips, and captions rewritten as prompts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from easyanimate_core import FrameChoice
+from easyanimate_core import FrameChoice, Work
 from easyanimate_core.errors import MediaError
 from easyanimate_core.registry import load_plugins
 
-from easyanimate_data.preparation.score import complete_options, read_clip
+from easyanimate_data.preparation.score import complete_options, read_clip, takes_device
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
-    from easyanimate_core.preparation import Captioner
+    from easyanimate_core.preparation import Captioner, CaptionerSpec
 
-    from easyanimate_data.frames import Frames, Reader
-    from easyanimate_data.preparation.config import TextConfig
+    from easyanimate_data.frames import Frames
     from easyanimate_data.preparation.table import Row
 
 CAPTION_FRAMES = FrameChoice("uniform", 8)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Caption:
-    """Writes what clips show.
+class TextSettings:
+    """How a model writes text.
 
     Args:
-        dataset: Folder that the clips' paths start from.
-        config: Which model, what it is told.
-        reader: What decodes the clips.
-        batch_size: Clips at a time.
-        num_gpus: Graphics cards per worker on a Ray cluster.
+        captioner: Key of the captioner: "transformers", "openai", or one of another package.
+        instruction: What the model is told; null takes the instruction that ships with this package.
+        options: Options of the captioner: model, base_url, ...
     """
 
-    dataset: Path
-    config: TextConfig
-    reader: Reader = "pyav"
-    batch_size: int = 8
-    num_gpus: float = 0.0
+    captioner: str = "transformers"
+    instruction: str | None = None
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class TextWork(Work):
+    """What the two stages share: a captioner with its options."""
+
+    stage: ClassVar[str]
+    default_options: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Options that differ from the captioner's own defaults, by captioner."""
+
+    @property
+    def batch_size(self) -> int:
+        """As the user says: a captioner takes any number."""
+        return self.context.batch_size
+
+    @property
+    def num_gpus(self) -> float:
+        """A captioner that takes no device needs none."""
+        return self.context.gpus_per_worker if takes_device(self._spec.load) else 0.0
+
+    @property
+    def depends_on(self) -> Mapping[str, Any]:
+        """All settings but a key, which is a secret."""
+        options = {name: value for name, value in self.settings.options.items() if name != "api_key"}
+        return asdict(self.settings) | {"options": options}
+
+    def check(self) -> None:
+        """Refuse a captioner that is not installed, and options that it does not know."""
+        complete_options(self._spec.load, self.settings.options, name=self.stage)
+
+    def load(self) -> Captioner:
+        """Load the captioner."""
+        options = {**self.default_options.get(self.settings.captioner, {}), **self.settings.options}
+        return self._spec.load(**complete_options(self._spec.load, options, name=self.stage))
+
+    @property
+    def _spec(self) -> CaptionerSpec:
+        return load_plugins().captioner(self.settings.captioner)
+
+
+class Caption(TextWork):
+    """Writes what clips show."""
+
+    stage = "caption"
 
     def open(self) -> Callable[[Sequence[Row]], list[dict[str, Any] | Exception]]:
         """Load the captioner."""
         from easyanimate_data.preparation.captioner.instruction import CAPTION_INSTRUCTION
 
-        captioner = _load_captioner(self.config, "caption")
-        instruction = self.config.instruction or CAPTION_INSTRUCTION
+        captioner = self.load()
+        instruction = self.settings.instruction or CAPTION_INSTRUCTION
 
         def caption(rows: Sequence[Row]) -> list[dict[str, Any] | Exception]:
-            clips = [read_clip(self.dataset, row, CAPTION_FRAMES, self.reader) for row in rows]
+            clips = [read_clip(self.context, row, CAPTION_FRAMES) for row in rows]
             good = [i for i, clip in enumerate(clips) if not isinstance(clip, Exception)]
             answers = captioner([instruction] * len(good), [cast("Frames", clips[i]) for i in good]) if good else []
             written = dict(zip(good, answers, strict=True))
             return [
-                clip if isinstance(clip, Exception) else _column("caption", written[i]) for i, clip in enumerate(clips)
+                clip if isinstance(clip, Exception) else _fill("caption", written[i]) for i, clip in enumerate(clips)
             ]
 
         return caption
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rewrite:
+class Rewrite(TextWork):
     """Turns captions into descriptions that a video could be made from.
 
-    Args:
-        config: Which model, what it is told; it answers with JSON that has a "rewritten description".
-        compat: Ask once only, as the original's V4.
-        batch_size: Captions at a time.
-        num_gpus: Graphics cards per worker on a Ray cluster.
+    The model answers with JSON that has a "rewritten description"; with `compat` it is asked once only, as in the
+    original's V4.
     """
 
-    config: TextConfig
-    compat: bool = False
-    batch_size: int = 8
-    num_gpus: float = 0.0
+    stage = "rewrite"
+    default_options: ClassVar = {
+        "transformers": {"model": "Qwen/Qwen2.5-7B-Instruct", "temperature": 0.7},
+        "openai": {"temperature": 0.7},
+    }
 
     def open(self) -> Callable[[Sequence[Row]], list[dict[str, Any] | Exception]]:
         """Load the model."""
         from easyanimate_data.preparation.captioner.instruction import REWRITE_INSTRUCTION
         from easyanimate_data.preparation.captioner.rewriting import ATTEMPTS, COMPAT_ATTEMPTS, rewrite
-        from easyanimate_data.preparation.captioner.specs import REWRITE_OPTIONS
 
-        defaults = REWRITE_OPTIONS.get(self.config.captioner, {})
-        captioner = _load_captioner(replace(self.config, options=defaults | self.config.options), "rewrite")
-        instruction = self.config.instruction or REWRITE_INSTRUCTION
-        attempts = COMPAT_ATTEMPTS if self.compat else ATTEMPTS
+        captioner = self.load()
+        instruction = self.settings.instruction or REWRITE_INSTRUCTION
+        attempts = COMPAT_ATTEMPTS if self.context.compat else ATTEMPTS
 
         def work(rows: Sequence[Row]) -> list[dict[str, Any] | Exception]:
-            told = [row for row in rows if row.get("caption")]
-            texts = [str(row["caption"]) for row in told]
+            captioned = [row for row in rows if row.get("caption")]
+            texts = [str(row["caption"]) for row in captioned]
             answers = iter(rewrite(captioner, texts, instruction=instruction, attempts=attempts) if texts else [])
-            return [_column("rewritten", next(answers)) if row.get("caption") else {"rewritten": None} for row in rows]
+            return [_fill("rewritten", next(answers)) if row.get("caption") else {"rewritten": None} for row in rows]
 
         return work
 
 
-def _load_captioner(config: TextConfig, name: str) -> Captioner:
-    spec = load_plugins().captioner(config.captioner)
-    return spec.load(**complete_options(spec.load, config.options, name=name))
-
-
-def _column(name: str, answer: str | Exception) -> dict[str, Any] | Exception:
+def _fill(column: str, answer: str | Exception) -> dict[str, Any] | Exception:
     if isinstance(answer, Exception):
         return answer
     text = answer.strip()
-    return {name: text} if text else MediaError("The model wrote nothing.", received=repr(answer))
+    return {column: text} if text else MediaError("The model wrote nothing.", received=repr(answer))

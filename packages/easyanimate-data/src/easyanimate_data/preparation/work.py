@@ -1,4 +1,4 @@
-"""What a stage does to an item, wherever it runs: a failure costs that item, not the run."""
+"""Does a stage's work on rows, wherever it runs: a failure costs its row, not the run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import json
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.errors import EasyAnimateError, MediaError, PluginError
 
@@ -15,35 +15,11 @@ from easyanimate_data.preparation.journal import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from easyanimate_core import Work
+
     from easyanimate_data.preparation.table import Row
 
-Function = "Callable[[Sequence[Row]], Sequence[dict[str, Any] | Exception]]"
-"""Rows to the new values of each, or what went wrong with it."""
-
 _DISK_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-
-
-class Work(Protocol):
-    """A stage's work; it is pickled to other processes and machines, where it is opened once.
-
-    Args:
-        batch_size: Rows that it takes at a time.
-        num_gpus: Share of a graphics card that each worker is given on a Ray cluster.
-    """
-
-    @property
-    def batch_size(self) -> int:
-        """Rows at a time."""
-        ...
-
-    @property
-    def num_gpus(self) -> float:
-        """Graphics cards per worker."""
-        ...
-
-    def open(self) -> Callable[[Sequence[Row]], Sequence[dict[str, Any] | Exception]]:
-        """Load what the work needs; an error here ends the run."""
-        ...
 
 
 class Worker:
@@ -76,9 +52,9 @@ class Worker:
 
 
 def limit_threads() -> None:
-    """One core for one worker: as many workers as cores use them all, and none in another's way.
+    """Let a worker use one core, so that as many workers as cores do not get in one another's way.
 
-    What decoders say of broken files stands in the table, not on the terminal.
+    Decoders are silenced, too: what they say of broken files stands in the table.
     """
     import logging
 
@@ -91,7 +67,7 @@ def limit_threads() -> None:
 
 
 def describe_error(error: BaseException) -> str:
-    """An error on one line, which is UTF-8 whatever it tells of."""
+    """An error on one line, in valid UTF-8 whatever file name it holds."""
     said = f"{type(error).__name__}: {error}"
     if isinstance(error, EasyAnimateError):
         said = error.message if error.received is None else f"{error.message} {error.received}"
@@ -107,14 +83,14 @@ def _outcome(result: dict[str, Any] | Exception) -> Outcome:
 
 
 def _to_plain(value: Any) -> Any:
-    """What NumPy and PyTorch hold."""
+    """The Python value of a NumPy or PyTorch value."""
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"a table holds numbers, text, lists and dictionaries, not {type(value).__name__}")
 
 
 def stop_run(error: BaseException) -> None:
-    """Raise what is no fault of an item: a missing package, or a full disk, after which the run can go on.
+    """Raise what is no fault of a row: a missing package, or a full disk, after which the run can go on.
 
     Raises:
         EasyAnimateError: With what to do.

@@ -198,9 +198,9 @@ class ShapesClips:
     combinations: tuple[Combination, ...] = field(default=TRAINED, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse styles that there are not."""
+        """Refuse an unknown style."""
         if self.style not in STYLES:
-            raise RequestError("Shapes have no such style.", received=self.style, expected=" or ".join(STYLES))
+            raise RequestError("There is no such style of shapes.", received=self.style, expected=" or ".join(STYLES))
 
     def __len__(self) -> int:
         """How many items there are."""

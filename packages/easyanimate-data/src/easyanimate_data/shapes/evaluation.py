@@ -1,4 +1,4 @@
-"""Measures how well a pipeline makes moving shapes: every combination asked for, every clip judged by its pixels.
+"""Measures how well a model makes moving shapes: every combination asked for, every clip judged by its pixels.
 
 Axes: T frames, H height, W width, 3 red, green, blue; pixels are uint8.
 """
@@ -11,7 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from easyanimate_core.spec import VideoRequest
+from easyanimate_core.metric import compute_psnr
 
 from easyanimate_data.shapes.caption import Combination, Language, canonical_caption
 from easyanimate_data.shapes.clip import COMBINATIONS, HELD_OUT, render_clip
@@ -20,8 +20,8 @@ from easyanimate_data.shapes.judge import Verdict, judge_clip
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from easyanimate_core.interfaces import VideoPipeline
-    from easyanimate_core.spec import Defaults, Video
+    from easyanimate_core.model import Model
+    from easyanimate_core.request import Defaults, Video
 
     from easyanimate_data.frames import Frames
 
@@ -33,6 +33,9 @@ class ShapesTask(StrEnum):
     IMAGE = "image"
     START_END = "start-end"
 
+
+BEST_PSNR = 100.0
+"""PSNR in dB that equal pictures are given, whose own is infinite."""
 
 REQUIRED_PSNR = {ShapesTask.IMAGE: 24.0, ShapesTask.START_END: 22.0}
 """Least PSNR in dB between a given image and the frame at its end."""
@@ -53,7 +56,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialResult:
     """What came of a trial; `psnrs` are those of the given images, in dB, at the clip's ends."""
 
     trial: Trial
@@ -100,50 +103,47 @@ def list_trials(languages: Iterable[Language], num_seeds: int) -> list[Trial]:
 
 
 def run_trials(
-    pipeline: VideoPipeline,
+    model: Model,
     trials: Sequence[Trial],
     *,
     task: ShapesTask,
-    defaults: Defaults,
-    on_outcome: Callable[[Outcome, Video], None] = lambda _outcome, _video: None,
-) -> list[Outcome]:
+    on_result: Callable[[TrialResult, Video], None] = lambda _result, _video: None,
+) -> list[TrialResult]:
     """Ask for every trial's clip and judge it.
 
     Args:
-        pipeline: Makes the clips.
+        model: Makes the clips, with its defaults for what is not asked for.
         trials: What to ask for.
         task: What is given beside the caption; the images are drawn with the trial's seed.
-        defaults: Size, frames, steps, guidance and sampler of the requests.
-        on_outcome: Called after every clip.
+        on_result: Called after every clip.
     """
-    outcomes: list[Outcome] = []
+    results: list[TrialResult] = []
     for trial in trials:
-        given = _draw_given(trial, task, defaults)
-        video = pipeline(_make_request(trial, given, defaults))
+        given = _draw_given(trial, task, model.defaults)
+        video = model.make(
+            canonical_caption(trial.combination, trial.language),
+            seed=trial.seed,
+            start_images=given[:1] or None,
+            end_image=given[1] if len(given) > 1 else None,
+        ).video
         ends = (video.frames[0], video.frames[-1])
-        psnrs = tuple(measure_psnr(image, frame) for image, frame in zip(given, ends, strict=False))
-        outcome = Outcome(trial, judge_clip(video.frames), psnrs)
-        outcomes.append(outcome)
-        on_outcome(outcome, video)
-    return outcomes
+        psnrs = tuple(_measure_psnr(image, frame) for image, frame in zip(given, ends, strict=False))
+        result = TrialResult(trial, judge_clip(video.frames), psnrs)
+        results.append(result)
+        on_result(result, video)
+    return results
 
 
-def measure_psnr(expected: Frames, received: Frames) -> float:
-    """Peak signal-to-noise ratio in dB of two pictures of one size; 100 for equal ones."""
-    error = float(np.mean((expected.astype(np.float64) - received) ** 2))
-    return min(100.0, 10 * np.log10(255**2 / error)) if error else 100.0
-
-
-def summarise(outcomes: Sequence[Outcome], task: ShapesTask) -> list[dict[str, Any]]:
+def summarise(results: Sequence[TrialResult], task: ShapesTask) -> list[dict[str, Any]]:
     """Shares of right clips and of outlined shapes (0 to 1), trained and held-out combinations apart, per language.
 
     With given images also the mean and least PSNR, and the share of clips of which every given end reaches
     `REQUIRED_PSNR`.
     """
     rows: list[dict[str, Any]] = []
-    languages = list(dict.fromkeys(outcome.trial.language for outcome in outcomes))
+    languages = list(dict.fromkeys(result.trial.language for result in results))
     for held_out, language in product((False, True), languages):
-        group = [one for one in outcomes if one.trial.held_out == held_out and one.trial.language == language]
+        group = [one for one in results if one.trial.held_out == held_out and one.trial.language == language]
         if not group:
             continue
         row: dict[str, Any] = {
@@ -171,17 +171,22 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def describe_misses(outcomes: Sequence[Outcome]) -> list[str]:
+def describe_misses(results: Sequence[TrialResult]) -> list[str]:
     """A line for every clip that is not what was asked for."""
     lines: list[str] = []
-    for outcome in outcomes:
-        trial, found = outcome.trial, outcome.verdict
-        if not outcome.right["all"]:
+    for result in results:
+        trial, found = result.trial, result.verdict
+        if not result.right["all"]:
             wanted = canonical_caption(trial.combination, trial.language)
             mark = " (held out)" if trial.held_out else ""
             seen = f"{found.colour} {found.shape} {found.direction}".replace("None", "?")
             lines.append(f"{wanted}{mark}, seed {trial.seed}: {seen}")
     return lines
+
+
+def _measure_psnr(expected: Frames, received: Frames) -> float:
+    """In dB; at most `BEST_PSNR`, so that equal pictures have a mean, too."""
+    return min(BEST_PSNR, float(compute_psnr(expected, received)))
 
 
 def _format(name: str, value: Any) -> str:
@@ -202,19 +207,3 @@ def _draw_given(trial: Trial, task: ShapesTask, defaults: Defaults) -> tuple[Fra
         width=defaults.width,
     )
     return (clip[0],) if task == ShapesTask.IMAGE else (clip[0], clip[-1])
-
-
-def _make_request(trial: Trial, given: tuple[Frames, ...], defaults: Defaults) -> VideoRequest:
-    return VideoRequest(
-        prompt=canonical_caption(trial.combination, trial.language),
-        num_frames=defaults.num_frames,
-        height=defaults.height,
-        width=defaults.width,
-        fps=defaults.fps,
-        num_inference_steps=defaults.num_inference_steps,
-        guidance_scale=defaults.guidance_scale,
-        sampler=defaults.sampler,
-        seed=trial.seed,
-        start_images=given[:1],
-        end_image=given[1] if len(given) > 1 else None,
-    )

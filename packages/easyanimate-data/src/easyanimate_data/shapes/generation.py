@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from easyanimate_core.atomic import atomic_path
-from easyanimate_core.errors import MediaError
-from easyanimate_core.spec import Video
+from easyanimate_core.errors import MediaError, RequestError
+from easyanimate_core.request import Video
 from easyanimate_core.video import write_video
 
 from easyanimate_data.shapes.caption import LANGUAGES, Language
@@ -24,16 +24,34 @@ SETTINGS_NAME = "shapes.json"
 
 @dataclass(frozen=True, kw_only=True)
 class ShapesSettings:
-    """Everything that determines the files; the same settings give the same clips."""
+    """Everything that determines the files; the same settings give the same clips.
+
+    Args:
+        count: Number of clips.
+        seed: Seed of everything random; the same seed gives the same clips.
+        num_frames: Frames of a clip.
+        height: Height in pixels.
+        width: Width in pixels.
+        fps: Frames per second.
+        languages: Languages of the captions, drawn evenly.
+        style: Draws filled shapes, or their contours alone.
+    """
 
     count: int
     seed: int = 0
-    num_frames: int = 16
+    num_frames: int = field(default=16, metadata={"option": "--frames"})
     height: int = 64
     width: int = 64
-    fps: float = 8
-    languages: tuple[Language, ...] = LANGUAGES
+    fps: float = 8.0
+    languages: tuple[Language, ...] = field(default=LANGUAGES, metadata={"option": None})
     style: Style = "filled"
+
+    def __post_init__(self) -> None:
+        """Refuse what gives no clip."""
+        least = {"count": 1, "seed": 0, "num_frames": 1, "height": 16, "width": 16, "fps": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise RequestError(f"{name} must be at least {value}", received=getattr(self, name))
 
 
 def write_shapes(

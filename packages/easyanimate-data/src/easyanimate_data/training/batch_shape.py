@@ -34,14 +34,13 @@ def check_rule(rule: BatchRule) -> None:
         given = getattr(rule, name)
         if given is not None and given < value:
             raise RequestError(
-                f"data.{name} is too small.",
+                f"data.{name} must be at least {value}",
                 received=given,
-                expected=f"{value} or more",
                 fix="compat with 0 leaves the videos out, as the original does" if name == "video_repeat" else None,
             )
     if rule.mask_rule is not None and rule.mask_rule not in get_args(MaskRule):
         raise RequestError(
-            "There is no such rule for masks.", received=rule.mask_rule, expected=f"{', '.join(get_args(MaskRule))}"
+            "There is no such mask_rule.", received=rule.mask_rule, expected=", ".join(get_args(MaskRule))
         )
 
 

@@ -22,7 +22,7 @@ from easyanimate_data.training.mask import draw_kind, draw_mask
 from easyanimate_data.training.plan import Batch, Items, Plan, make_plan
 from easyanimate_data.training.random_stream import Purpose, open_stream
 from easyanimate_data.training.reading import read_covering, read_still
-from easyanimate_data.training.replacement import TIME_LIMIT, SampleReader, list_candidates
+from easyanimate_data.training.replacement import TIME_LIMIT, TimedReader, list_candidates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,15 +53,15 @@ class _Clips(NamedTuple):
 class TrainingBatches:
     """A `BatchedDataset`: what is read depends on the rule, the seed, the epoch and the row alone, whoever reads it.
 
-    An item is an entry, or a video once more, as often as the rule repeats videos. A batch is a `Batch`; a row is a
-    place among its items. An item that cannot be read, or not in time, is replaced by another of its kind.
+    An item is an entry, or a video once more, as often as the rule repeats videos. A batch is a `Batch`; a row is an
+    index into its items. An item that cannot be read, or not in time, is replaced by another of its kind.
 
     Args:
         entries: The rows of a list, with height and width.
         rule: What batches are made of; `chunk_frames` None means 1.
         seed: Of everything random.
         reader: "pyav", or "decord" where it is installed.
-        seconds: What an item may take.
+        seconds: Time limit for reading an item.
         skipped: A line for each row of the list that cannot be used and is not among the entries.
 
     Raises:
@@ -79,7 +79,9 @@ class TrainingBatches:
         """Refuse rules that mean nothing here."""
         check_rule(self.rule)
         if not len(self.items.videos):
-            raise RequestError("The dataset has no images, and its videos are left out.", received="video_repeat 0")
+            raise RequestError(
+                "The dataset has no images, and video_repeat 0 leaves its videos out.", received="video_repeat 0"
+            )
 
     @cached_property
     def items(self) -> Items:
@@ -88,18 +90,18 @@ class TrainingBatches:
         sizes = np.array([(entry.height, entry.width) for entry in self.entries], np.int64).reshape(-1, 2)
         images, clips = np.flatnonzero(~videos), np.flatnonzero(videos)
         repeats = np.arange(self.rule.video_repeat).repeat(len(clips))
-        places = np.concatenate([images, np.tile(clips, self.rule.video_repeat)])
+        indices = np.concatenate([images, np.tile(clips, self.rule.video_repeat)])
         return Items(
-            places=places,
+            entries=indices,
             repeats=np.concatenate([np.zeros(len(images), np.int64), repeats]),
-            videos=videos[places],
-            sizes=sizes[places],
-            ratios=(find_ratios(sizes) if self.rule.buckets else np.ones(len(sizes)))[places],
+            videos=videos[indices],
+            sizes=sizes[indices],
+            ratios=(find_ratios(sizes) if self.rule.buckets else np.ones(len(sizes)))[indices],
         )
 
     @cached_property
-    def _samples(self) -> SampleReader:
-        return SampleReader(self.seconds, self._name)
+    def _samples(self) -> TimedReader:
+        return TimedReader(self.seconds, self._name)
 
     @cached_property
     def _lengths(self) -> dict[Path, tuple[tuple[int, int], int]]:
@@ -203,7 +205,7 @@ class TrainingBatches:
         return self._find_range(batch, path, known[1]).num_frames
 
     def _read(self, batch: Batch, clips: _Clips, index: int, tried: int) -> _Sample:
-        """Read the item `tried` in the place of `index`, or as itself."""
+        """Read the item `tried` instead of `index`, which may be the same."""
         entry = self._entry(tried)
         size = batch.shape.height, batch.shape.width
         if entry.kind == "image":
@@ -212,10 +214,10 @@ class TrainingBatches:
         rng = self._open(Purpose.ITEM, batch, index, *self._key(tried))
 
         def choose(total: int) -> list[int]:
-            places = self._find_range(batch, entry.path, total).draw(rng)[: clips.num_frames]
+            chosen = self._find_range(batch, entry.path, total).draw(rng)[: clips.num_frames]
             # One that was found damaged when the length was decided already may be replaced by one that is too short.
-            spread = np.linspace(0, len(places) - 1, clips.num_frames).round().astype(int)
-            return places if len(places) == clips.num_frames else [places[place] for place in spread]
+            spread = np.linspace(0, len(chosen) - 1, clips.num_frames).round().astype(int)
+            return chosen if len(chosen) == clips.num_frames else [chosen[index] for index in spread]
 
         timeline = clips.timelines.get(entry.path)
         frames = read_covering(entry.path, size, choose, timeline=timeline, reader=self.reader)
@@ -240,7 +242,7 @@ class TrainingBatches:
         return open_stream(purpose, self.seed, batch.variant, *self._key(index), *detail)
 
     def _entry(self, index: int) -> Entry:
-        return self.entries[self.items.places[index]]
+        return self.entries[self.items.entries[index]]
 
     def _key(self, index: int) -> tuple[int, int]:
         """An item's row in the list and how often it came before: they stay when other rows are left out."""

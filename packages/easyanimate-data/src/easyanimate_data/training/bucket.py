@@ -50,17 +50,15 @@ class Fit(NamedTuple):
     left: int
 
 
-def nearest_ratio(height: int, width: int) -> float:
-    """The ratio of the table that is nearest to that of a frame; the smaller one of two that are equally near."""
-    return float(find_ratios(np.array([[height, width]]))[0])
-
-
 def find_ratios(sizes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The nearest ratios of many frames, float [N], of their heights and widths, [N, 2]."""
+    """The ratios of the table, float [N], nearest to those of frames with these heights and widths, [N, 2].
+
+    Of two ratios that are equally near, it is the smaller one.
+    """
     table = np.array(list(ASPECT_RATIOS))
-    found, places = np.unique(sizes[:, 0] / sizes[:, 1], return_inverse=True)
+    found, inverse = np.unique(sizes[:, 0] / sizes[:, 1], return_inverse=True)
     nearest = [np.abs(part[:, None] - table).argmin(axis=1) for part in np.array_split(found, len(found) // _PART + 1)]
-    return table[np.concatenate(nearest)][places]
+    return table[np.concatenate(nearest)][inverse]
 
 
 def scale_bucket(ratio: float, size: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Which frames of a video make a training clip: evenly spaced ones from a random place, away from both ends."""
+"""Which frames of a video make a training clip: evenly spaced ones from a random start, away from both ends."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class ClipRange:
     Args:
         num_frames: Frames of the clip.
         length: Frames of the video from the clip's first to its last.
-        first: The first place where it may begin.
-        last: The last one.
+        first: The first frame at which it may begin.
+        last: The last such frame.
     """
 
     num_frames: int
@@ -33,12 +33,12 @@ class ClipRange:
     last: int
 
     def draw(self, rng: Generator) -> list[int]:
-        """Places of the frames, rising, for a random beginning."""
+        """Indices of the frames, rising, for a random start."""
         return self.indices(int(rng.integers(self.first, self.last + 1)))
 
     def indices(self, start: int) -> list[int]:
-        """Places of the frames for this beginning, evenly spaced."""
-        return [int(place) for place in np.linspace(start, start + self.length - 1, self.num_frames)]
+        """Indices of the frames for this start, evenly spaced."""
+        return [int(index) for index in np.linspace(start, start + self.length - 1, self.num_frames)]
 
 
 def find_range(total: int, num_frames: int, stride: int = 1) -> ClipRange:
@@ -58,7 +58,7 @@ def find_range(total: int, num_frames: int, stride: int = 1) -> ClipRange:
     num_frames = min(num_frames, int(total * (DROP_END - DROP_START)))
     usable = int(DROP_END * total)
     if num_frames < 1:
-        raise MediaError("A video is too short for training.", received=f"{total} frames", expected="at least 2")
+        raise MediaError("A video is too short for training.", received=f"{total} frames", expected="at least 2 frames")
     length = min(usable, (num_frames - 1) * stride + 1)
     last = usable - length
     return ClipRange(num_frames, length, min(int(DROP_START * usable), last), last)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from easyanimate_core.errors import MediaError
 
 from easyanimate_data.training.reading import find_size
-from easyanimate_data.training.replacement import SampleReader
+from easyanimate_data.training.replacement import TimedReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("easyanimate.data")
 
 _PART = 2048
-"""Files after which it may be told how far the inspection is."""
+"""Files between two moments at which progress may be logged."""
 
 _TELL_SECONDS = 10.0
 
@@ -32,7 +32,7 @@ def inspect_entries(entries: Sequence[Entry], seconds: float) -> tuple[list[Entr
 
     Args:
         entries: Some rows of a list. Several may have one file, which is opened once.
-        seconds: What a file may take.
+        seconds: Time limit for opening a file.
 
     Returns:
         The entries that can be used, with height and width; and what is wrong with the others, by row.
@@ -40,7 +40,7 @@ def inspect_entries(entries: Sequence[Entry], seconds: float) -> tuple[list[Entr
     files = {(entry.file, entry.kind): entry for entry in entries}
     waiting = list(files.values())
     found: dict[object, tuple[int, int] | str] = {}
-    samples = SampleReader(seconds, "row {}".format)
+    samples = TimedReader(seconds, "row {}".format)
 
     def look(entry: Entry) -> tuple[int, int] | str:
         try:

@@ -1,4 +1,4 @@
-"""Draws masks for training on inpainting: which frames and places a model has to make.
+"""Draws masks for training on inpainting: which frames, or parts of them, a model has to make.
 
 Axes: T frames, H height, W width.
 """

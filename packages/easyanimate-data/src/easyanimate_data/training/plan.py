@@ -27,7 +27,7 @@ class Batch:
 
     Args:
         variant: The epoch that decides what is random; the same one where an epoch repeats it.
-        number: Place among the batches of that epoch.
+        number: Index among the batches of that epoch.
         indices: The items.
         kind: Of all of them.
         shape: Frames at most, height and width.
@@ -44,14 +44,14 @@ class Items(NamedTuple):
     """What a plan knows of N items.
 
     Args:
-        places: int [N]: which entry of the list an item is.
+        entries: int [N]: which entry of the list an item is.
         repeats: int [N]: how often the entry came before.
         videos: bool [N]: whether an item is a video, else an image.
         sizes: int [N, 2]: height and width in pixels.
         ratios: float [N]: the ratios that batches keep, from the table.
     """
 
-    places: Integers
+    entries: Integers
     repeats: Integers
     videos: NDArray[np.bool_]
     sizes: Integers
@@ -91,16 +91,16 @@ class Plan(Sequence[Batch]):
         return len(self.order)
 
     @overload
-    def __getitem__(self, place: int) -> Batch: ...
+    def __getitem__(self, index: int) -> Batch: ...
 
     @overload
-    def __getitem__(self, place: slice) -> list[Batch]: ...
+    def __getitem__(self, index: slice) -> list[Batch]: ...
 
-    def __getitem__(self, place: int | slice) -> Batch | list[Batch]:
+    def __getitem__(self, index: int | slice) -> Batch | list[Batch]:
         """A batch, or a list of some."""
-        if isinstance(place, slice):
-            return [self._make(int(number)) for number in self.order[place]]
-        return self._make(int(self.order[place]))
+        if isinstance(index, slice):
+            return [self._make(int(number)) for number in self.order[index]]
+        return self._make(int(self.order[index]))
 
     def _make(self, number: int) -> Batch:
         groups = self.groups
@@ -148,15 +148,15 @@ def group_items(order: Integers, buckets: Integers, batch_size: int, *, keep_res
         keep_rest: Give what does not fill a batch, too, in the order of first items.
     """
     # Without a loop over the items: sorted by bucket, a batch is a slice.
-    places = np.argsort(buckets, kind="stable")
-    _, starts, counts = np.unique(buckets[places], return_index=True, return_counts=True)
+    by_bucket = np.argsort(buckets, kind="stable")
+    _, starts, counts = np.unique(buckets[by_bucket], return_index=True, return_counts=True)
     num = -(-counts // batch_size)
     within = np.arange(num.sum()) - np.repeat(num.cumsum() - num, num)
     begins = np.repeat(starts, num) + within * batch_size
     ends = np.minimum(begins + batch_size, np.repeat(starts + counts, num))
     full = ends - begins == batch_size
     whole, rest = np.flatnonzero(full), np.flatnonzero(~full)
-    whole = whole[np.argsort(places[ends[whole] - 1])]
-    rest = rest[np.argsort(places[begins[rest]])] if keep_rest else rest[:0]
+    whole = whole[np.argsort(by_bucket[ends[whole] - 1])]
+    rest = rest[np.argsort(by_bucket[begins[rest]])] if keep_rest else rest[:0]
     chosen = np.concatenate([whole, rest])
-    return Groups(order[places], begins[chosen], ends[chosen])
+    return Groups(order[by_bucket], begins[chosen], ends[chosen])

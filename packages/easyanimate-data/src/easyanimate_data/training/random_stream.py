@@ -1,4 +1,4 @@
-"""Random numbers of a training set: a stream for each purpose and place, so that any item can be made on its own."""
+"""Random numbers of a training set: a stream for each purpose and key, so that any item can be made on its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What a stream decides. The numbers are part of the seed: changing one changes what a seed means."""
+    """What a stream decides. The values are part of the seed: changing one changes what a seed means."""
 
     ORDER = 1
     BATCH = 2
@@ -19,6 +19,6 @@ class Purpose(IntEnum):
     TURN = 7
 
 
-def open_stream(purpose: Purpose, seed: int, *place: int) -> np.random.Generator:
-    """The same numbers for the same arguments, others for others. All places of a purpose have one length."""
-    return np.random.default_rng((int(purpose), seed, *place))
+def open_stream(purpose: Purpose, seed: int, *key: int) -> np.random.Generator:
+    """The same numbers for the same arguments, others for others. All keys of a purpose have one length."""
+    return np.random.default_rng((int(purpose), seed, *key))

@@ -63,7 +63,7 @@ def read_covering(
     Args:
         path: The video.
         size: Height and width.
-        choose: Gives the places of the frames for the number of frames of the video.
+        choose: Gives the indices of the frames for the number of frames of the video.
         timeline: What `read_timeline` gave, when it is known already.
         reader: "pyav", or "decord" where it is installed.
 

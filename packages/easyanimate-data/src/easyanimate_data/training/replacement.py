@@ -1,4 +1,4 @@
-"""Reads a sample, or others in its place while they cannot be read, each within a limit of time."""
+"""Reads a sample, or others instead while they cannot be read, each within a limit of time."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def list_candidates(kinds: NDArray[Any], index: int, rng: np.random.Generator) -
 
 
 def shorten(error: MediaError) -> str:
-    """What an error says, on one line."""
+    """The text of an error on one line."""
     return " ".join(str(error).split())
 
 
-class SampleReader:
+class TimedReader:
     """Reads samples and keeps count of the bad ones.
 
     Args:
-        seconds: What a sample may take. A file that takes longer is left to a thread that nobody waits for.
+        seconds: Time limit for a sample. A file that takes longer is left to a thread that nobody waits for.
         name: What a sample is called in messages.
     """
 
@@ -59,7 +59,7 @@ class SampleReader:
         """Read the first of `indices` that can be read.
 
         Args:
-            indices: The sample, and others to take in its place.
+            indices: The sample, and others to read instead.
             read: Reads one.
             report: Log and count the bad ones.
 
@@ -80,7 +80,7 @@ class SampleReader:
                 if report:
                     self.bad.append(bad[-1])
                     _LOG.warning(bad[-1])
-        raise first or MediaError("There is nothing to read.")
+        raise first or MediaError("No sample was given to read.")
 
     def read(self, read: Callable[[int], Result], index: int) -> Result:
         """Read one sample.

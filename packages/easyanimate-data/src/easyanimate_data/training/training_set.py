@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from easyanimate_data.training.entry import Entry
 
 SHOWN_MISTAKES = 20
-"""Rows that cannot be used that are shown."""
+"""The most rows that a message lists."""
 
 _LOG = logging.getLogger("easyanimate.data")
 
@@ -41,13 +41,13 @@ class _Rows(NamedTuple):
 class TrainingSet:
     """The rows of a dataset JSON or CSV whose files can be opened.
 
-    Every file is opened once, now; nobody does it again, nor do the workers that the set is sent to.
+    Every file is opened once, when the set is made; the workers that the set is sent to do not do it again.
 
     Args:
         path: The JSON or CSV file, or a folder, as `read_entries` takes it.
         root: What relative paths start from; by default the folder of the file.
         reader: "pyav", or "decord" where it is installed.
-        seconds: What a sample may take.
+        seconds: Time limit for reading a sample.
         strict: Refuse a set with rows that cannot be used; else they are left out, and a warning lists them.
 
     Raises:
@@ -62,11 +62,11 @@ class TrainingSet:
     strict: bool = False
 
     def __post_init__(self) -> None:
-        """Look now, so that a mistake shows before anything is computed."""
+        """Open the files, so that a mistake shows before anything is computed."""
         if self.reader not in get_args(Reader):
             raise RequestError("There is no such reader.", received=self.reader, expected=" or ".join(get_args(Reader)))
         if not self.seconds > 0:
-            raise RequestError("A sample takes some time.", received=f"seconds {self.seconds}", expected="above 0")
+            raise RequestError("seconds must be above 0", received=self.seconds)
         _, skipped, total = self._rows
         if not skipped:
             return
@@ -77,7 +77,7 @@ class TrainingSet:
                 f"{len(skipped):,} of {total:,} rows of {self.path} cannot be used.",
                 received=lines,
                 expected="rows of file_path, text and type, whose files can be read",
-                fix="mend them or take them out; without strict, rows that cannot be used are left out",
+                fix="repair or remove them; without strict, rows that cannot be used are left out",
             )
         _LOG.warning("%s of %s rows of %s are left out:%s", f"{len(skipped):,}", f"{total:,}", self.path, lines)
 

@@ -3,7 +3,6 @@ from easyanimate_core.errors import MediaError
 from easyanimate_data.preparation.captioner.instruction import (
     ENHANCE_INSTRUCTION,
     REWRITE_INSTRUCTION,
-    SUMMARY_INSTRUCTION,
 )
 from easyanimate_data.preparation.captioner.rewriting import enhance_prompts, parse_rewritten, rewrite
 
@@ -95,4 +94,3 @@ def test_instructions_show_the_form_that_is_parsed():
     for instruction in (REWRITE_INSTRUCTION, ENHANCE_INSTRUCTION):
         assert '{"rewritten description": "the new text"}' in instruction
         assert parse_rewritten(instruction) is None
-    assert "JSON" not in SUMMARY_INSTRUCTION

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from easyanimate_core import StageContext
 from easyanimate_data.preparation.score import Score
 from easyanimate_data.preparation.scorer.head import LAION_HEAD, SIGLIP_HEAD
+from easyanimate_data.preparation.settings import FilterSettings
 from easyanimate_data.preparation.table import read_table
 from easyocr.craft import CRAFT
 
@@ -110,5 +112,7 @@ def test_the_whole_chain(run_ea, options, server, tmp_path):
 
 
 def test_motion():
-    (row,) = Score(key="motion", dataset=FOOTAGE).open()([{"file_path": "movie2/movie-hello.mp4"}])
+    (row,) = Score(FilterSettings(), StageContext(dataset=FOOTAGE), "motion").open()(
+        [{"file_path": "movie2/movie-hello.mp4"}]
+    )
     assert row["motion_score"] == pytest.approx(0.118, abs=0.0005)  # the original's, recorded to three digits

@@ -3,23 +3,25 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from easyanimate_core.spec import Video
+from easyanimate_core.request import Video
 from easyanimate_core.video import write_video
+from easyanimate_data.preparation.duplicate import Unalike
 from easyanimate_data.preparation.report.chart import BOTTOM, LEFT, RIGHT, TOP, draw_histogram
 from easyanimate_data.preparation.report.count import count_totals, count_values, describe_shape
 from easyanimate_data.preparation.report.funnel import follow_clips
-from easyanimate_data.preparation.report.page import ThresholdLine, write_report
+from easyanimate_data.preparation.report.page import write_report
 from easyanimate_data.preparation.report.sheet import choose_evenly, cut_text, make_sheets
+from easyanimate_data.preparation.rule import Threshold
 
 VOID = {"meta", "img", "br"}
 HOSTILE = 'it\'s "<script>alert(1)</script>" & <b>'
 HOSTILE_FILE = HOSTILE.replace("/", "_")
 CHINESE = "夜晚的市场里灯火通明" * 40
-THRESHOLDS = [
-    ThresholdLine("text", "text_score", maximum=0.02),
-    ThresholdLine("motion", "motion_score", minimum=2, maximum=20),
-    ThresholdLine("duplicate", "", reasons=("looks like another clip",)),
-]
+RULES = {
+    "text": Threshold("text_score", maximum=0.02),
+    "motion": Threshold("motion_score", minimum=2, maximum=20),
+    "duplicate": Unalike(12),
+}
 
 
 class Page(HTMLParser):
@@ -60,9 +62,9 @@ def source(name, **values):
     return dict.fromkeys(clip("")) | {"source": name} | values
 
 
-def report(folder, rows, thresholds=THRESHOLDS, **options):
+def report(folder, rows, rules=RULES, **options):
     path = write_report(
-        folder, rows=rows, thresholds=thresholds, timings=options.pop("timings", {"split": [], "motion": []}), **options
+        folder, rows=rows, rules=rules, timings=options.pop("timings", {"split": [], "motion": []}), **options
     )
     return path.read_text(encoding="utf-8")
 
@@ -124,9 +126,7 @@ def test_long_captions_are_folded(dataset, rows):
 
 
 def test_equal_input_gives_equal_bytes(dataset, rows, tmp_path):
-    first, second = (
-        write_report(dataset, rows=rows, thresholds=THRESHOLDS, timings={}, out=tmp_path / name) for name in "ab"
-    )
+    first, second = (write_report(dataset, rows=rows, rules=RULES, timings={}, out=tmp_path / name) for name in "ab")
     assert first.read_bytes() == second.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
@@ -172,7 +172,7 @@ def test_lists_and_texts_are_no_scores(dataset, rows):
 
 def test_pictures_are_small(dataset):
     path = write_report(
-        dataset, rows=[clip("clips/a.mp4")] * 10, thresholds=[], timings={}, max_clips=10, out=dataset / "big.html"
+        dataset, rows=[clip("clips/a.mp4")] * 10, rules={}, timings={}, max_clips=10, out=dataset / "big.html"
     )
     assert path.read_text().count("<img") == 40
     assert path.stat().st_size < 500_000  # 100 clips in 5 MB
@@ -192,7 +192,7 @@ def test_clips_are_chosen_evenly():
 
 def test_sheets_begin_with_what_is_kept(dataset, rows):
     rows = [*rows[:7], *rows[2:3] * 2]
-    sheets = make_sheets(dataset, rows, ["motion_score"], THRESHOLDS, 1)
+    sheets = make_sheets(dataset, rows, ["motion_score"], [RULES["text"], RULES["motion"]], 1)
     assert [(sheet.title, sheet.total) for sheet in sheets[:3]] == [
         ("kept", 2),
         ("motion_score < 2", 3),
@@ -227,7 +227,7 @@ def test_values_are_counted_and_rare_ones_added_up():
 
 def test_the_funnel_gives_each_reason_to_its_stage(rows):
     rows = [*rows, clip("clips/z.mp4", reason="by hand")]
-    steps = follow_clips(rows, THRESHOLDS, ["split", "text", "motion", "caption"])
+    steps = follow_clips(rows, RULES, ["split", "text", "motion", "caption"])
     assert [(step.stage, step.left) for step in steps] == [
         ("split", 8),
         ("text", 7),
@@ -256,7 +256,7 @@ class TestHistogram:
     def test_a_number_on_a_threshold_is_on_its_kept_side(self):
         drawn = draw_histogram([0.3, 2.0], [0.0, 0.1, 0.2], minima=[0.3])  # 0.3 / 0.1 is a little less than 3
         kept = [bar for bar in drawn.bars if bar.kept_height]
-        assert kept[0].x == pytest.approx(drawn.bounds[0].place)
+        assert kept[0].x == pytest.approx(drawn.bounds[0].position)
         assert len(kept) == 2
 
     @pytest.mark.parametrize("value", [0.0, 3.0, -2.5, 1e-12, 1e9, 7])
@@ -272,9 +272,9 @@ class TestHistogram:
     def test_a_near_threshold_is_on_the_axis_and_a_far_one_points_there(self):
         near = draw_histogram([], [0.1, 0.9], minima=[4]).bounds[0]
         assert near.label == "min 4"
-        assert LEFT < near.place <= RIGHT
+        assert LEFT < near.position <= RIGHT
         far = draw_histogram([], [0.1, 0.9], minima=[400], maxima=[-400])
-        assert [(mark.place, mark.outside) for mark in far.bounds] == [(RIGHT, True), (LEFT, True)]
+        assert [(mark.position, mark.outside) for mark in far.bounds] == [(RIGHT, True), (LEFT, True)]
         assert far.bounds[0].label == "min 400 →"
         assert len(far.bars) == 2
 

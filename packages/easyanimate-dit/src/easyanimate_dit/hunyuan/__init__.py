@@ -7,7 +7,7 @@ column), C inner width, M text tokens, Q CLIP query tokens, D1/D2 width of the B
 # ruff: noqa: PLR0913, PLR0917 (the original's configuration fields and arguments)
 
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from diffusers.configuration_utils import register_to_config
@@ -344,3 +344,9 @@ def _check_config(config: Any) -> None:
                 expected=", ".join(map(str, values)),
                 fix="check that config.json belongs to an EasyAnimate V4 transformer",
             )
+
+
+if TYPE_CHECKING:  # the class is what the sampling pipeline takes
+    from easyanimate_core.interfaces import VideoTransformer
+
+    _: type[VideoTransformer] = HunyuanTransformer3DModel

@@ -104,6 +104,9 @@ class FusedProjectionAttention(nn.Module):
     layerwise casting hook into.
     """
 
+    has_fused_projections = True
+    """The original gives no LoRA weights to the layers in here."""
+
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads

@@ -33,7 +33,10 @@ def load_encoder(
     """
     try:
         with silence_libraries():
-            model, info = encoder_class.from_pretrained(folder, dtype=dtype, output_loading_info=True, **options)
+            # Tensors of another shape are listed below, all of them.
+            model, info = encoder_class.from_pretrained(
+                folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise WeightsError(
             f"The {encoder_class.__name__} cannot be loaded: {folder}",

@@ -1,6 +1,6 @@
-"""LoRA on the transformer and the first text encoder: find its modules, merge it into weights, or attach an adapter.
+"""LoRA on the transformer and the first text encoder: matched with modules, merged into weights, or attached.
 
-`lora_file.py` reads the files, of the original's format and of peft's.
+`file.py` reads the files, of the original's format and of peft's.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import torch
 from easyanimate_core.errors import WeightsError, near_misses
 from torch import nn
 
-from easyanimate_dit.hunyuan.embedding import FusedProjectionAttention
 from easyanimate_dit.lora.file import Component, Lora, LoraLayer, make_peft_config, name_original, name_peft, read_lora
-from easyanimate_dit.pixart import Transformer3DModel
+from easyanimate_dit.lora.target import find_models, list_parts, list_targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,36 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _LOG = logging.getLogger("easyanimate.lora")
-
-_WHOLE = {"adaln_single", "caption_projection", "proj_out", "transformer_blocks"}
-"""Parts of V1's transformer; V2 added long skips, V3 the projection of a picture."""
-_SKIPS, _PICTURE = "long_connect_fc", "clip_projection_linear"
-_V4_PARTS = {"blocks", "encoder_layer"}
-_OLDER_PARTS = {"transformer_blocks", "encoder_block"}
-
-
-def list_targets(model: nn.Module) -> dict[str, Any]:
-    """Find the modules that the original gives LoRA weights, by path.
-
-    Transformer: every linear layer and every 1x1 convolution, except the fused attention of the resampler. Text
-    encoder (a model of transformers): every linear layer of its stack, not the embeddings or the pooler.
-    """
-    fused = tuple(f"{path}." for path, module in model.named_modules() if isinstance(module, FusedProjectionAttention))
-    is_text_encoder = hasattr(model, "get_input_embeddings")
-    targets = {}
-    for path, module in model.named_modules():
-        plain = _unwrap(module)
-        is_linear = isinstance(plain, nn.Linear) or (isinstance(plain, nn.Conv2d) and plain.kernel_size == (1, 1))
-        is_inside = path.startswith("encoder.") if is_text_encoder else not path.startswith(fused)
-        if is_linear and is_inside and "lora_" not in path and not path.endswith("base_layer"):
-            targets[path] = plain
-    return targets
-
-
-def _unwrap(module: nn.Module) -> Any:
-    """The layer itself where peft has wrapped it."""
-    return getattr(module, "base_layer", module)
-
 
 # Matching -----------------------------------------------------------------------------------------------------------
 
@@ -64,7 +33,7 @@ def match_lora(lora: Lora, component: Component, model: nn.Module) -> dict[str, 
         Module path to layer; as many entries as the file has layers for the component.
 
     Raises:
-        WeightsError: the file has nothing for the component, is of another version, names modules that the model does
+        WeightsError: the file has nothing for the component, is of another model, names modules that the model does
             not have, or has matrices of another shape; the nearest modules are named.
     """
     layers = lora.layers.get(component, {})
@@ -75,10 +44,11 @@ def match_lora(lora: Lora, component: Component, model: nn.Module) -> dict[str, 
             expected=f"names like {name_original(component, next(iter(list_targets(model)), 'path'))}",
         )
     targets = list_targets(model)
-    _check_version(lora, component, model, targets)
     # Both ways of writing a path resolve: with dots, and with underscores as the original has it.
     by_name = {path.replace(".", "_"): path for path in targets} | {path: path for path in targets}
     unknown = sorted(name for name in layers if name not in by_name)
+    if unknown or list_parts(by_name[name] for name in layers) != list_parts(targets):
+        _refuse_other_model(lora, component, targets)
     if unknown:
         raise WeightsError(
             f"{len(unknown)} of {len(layers)} LoRA layers have no counterpart in the model",
@@ -97,41 +67,15 @@ def match_lora(lora: Lora, component: Component, model: nn.Module) -> dict[str, 
     return matched
 
 
-def tell_versions(names: Iterable[str]) -> tuple[str, ...]:
-    """The versions of EasyAnimate that can have modules of these names, written with dots or underscores."""
-    names = [name.replace(".", "_") for name in names]
-    known = _WHOLE | _V4_PARTS | _OLDER_PARTS | {_SKIPS, _PICTURE}
-    parts = {part for part in known if any(f"{name}_".startswith(f"{part}_") for name in names)}
-    if parts & _V4_PARTS:
-        return ("V4",)
-    if _PICTURE in parts:
-        return ("V3",)
-    is_whole = parts >= _WHOLE
-    if _SKIPS in parts:
-        return ("V2",) if is_whole else ("V2", "V3")
-    if is_whole:
-        return ("V1",)
-    return ("V1", "V2", "V3") if parts & _OLDER_PARTS else ()
-
-
-def _name_version(model: nn.Module) -> str | None:
-    """The version of a transformer of V1 to V3 by its configuration: a small V2 has no long skips that would tell."""
-    config: Mapping[str, Any] = getattr(model, "config", {}) if isinstance(model, Transformer3DModel) else {}
-    if not config:
-        return None
-    if config["basic_block_type"] == "global_motionmodule":
-        return "V3"
-    return "V1" if config["motion_module_type"] == "VanillaGrid" else "V2"
-
-
-def _check_version(lora: Lora, component: Component, model: nn.Module, targets: Iterable[str]) -> None:
-    found, own = tell_versions(lora.layers[component]), tell_versions(targets)
+def _refuse_other_model(lora: Lora, component: Component, targets: Iterable[str]) -> None:
+    """Raise `WeightsError` where the layers are those of another installed model, as far as their names tell."""
+    found, own = find_models(component, lora.layers[component]), find_models(component, targets)
     if found and own and not set(found) & set(own):
         raise WeightsError(
-            "the LoRA file is of another version",
-            received=f"{lora.source}: its {component} is that of EasyAnimate {' or '.join(found)}",
-            expected=f"EasyAnimate {_name_version(model) or ' or '.join(own)}",
-            fix=f"use --model {' or '.join(found).lower()}, or a LoRA of this version",
+            "the LoRA file is of another model",
+            received=f"{lora.source}: its {component} is that of {' or '.join(found)}",
+            expected="a LoRA of this model",
+            fix=f"use --model {' or '.join(found)}, or a LoRA that was trained on this model",
         )
 
 

@@ -7,8 +7,6 @@ the same names, tensors, alphas in their number format, and metadata.
 from __future__ import annotations
 
 import json
-import re
-from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,10 +14,7 @@ from easyanimate_core.atomic import atomic_path
 from easyanimate_core.errors import WeightsError, near_misses
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from transformers import BertConfig, BertModel, T5Config, T5EncoderModel
 
-from easyanimate_dit.hunyuan import HunyuanTransformer3DModel
-from easyanimate_dit.lora.apply import list_targets
 from easyanimate_dit.lora.file import (
     PEFT_METADATA,
     Component,
@@ -33,20 +28,18 @@ from easyanimate_dit.lora.file import (
     refuse_dora,
     split_key,
 )
-from easyanimate_dit.pixart import Transformer3DModel
+from easyanimate_dit.lora.target import find_path, list_patterns
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     Tensors = dict[str, Tensor]
     Metadata = dict[str, str]
 
 _MEMORY = "easyanimate_converted_from"
 """Entry of the metadata with what the other format cannot hold, as JSON."""
-_NUMBER = re.compile(r"(?<=[._])\d+(?=[._]|$)")
-_PLACE = "#"
 
 
 def convert_lora(source: Path, target: Path, to: Format | None = None, *, overwrite: bool = False) -> Format:
@@ -62,8 +55,8 @@ def convert_lora(source: Path, target: Path, to: Format | None = None, *, overwr
         The format that was written.
 
     Raises:
-        WeightsError: the source is no LoRA of EasyAnimate or has this format already; the target exists or cannot be
-            written.
+        WeightsError: the source is no LoRA of an installed model, or has this format already; the target exists or
+            cannot be written.
     """
     if target.suffix != ".safetensors":
         raise WeightsError(
@@ -167,7 +160,7 @@ def _describe_alpha(alpha: Tensor) -> tuple[str, list[int], float]:
 def _describe_layers(lora: Lora) -> str:
     """The configuration of each component, as peft and diffusers write it."""
     by_path: dict[Component, dict[str, LoraLayer]] = {
-        component: {find_path(component, name, lora.source): layer for name, layer in layers.items()}
+        component: {require_path(component, name, lora.source): layer for name, layer in layers.items()}
         for component, layers in lora.layers.items()
     }
     return describe_layers(by_path)
@@ -176,47 +169,26 @@ def _describe_layers(lora: Lora) -> str:
 def _rename(key: str, source: str, *, is_peft: bool) -> str | None:
     """A tensor's name in the other format; None for an alpha, which peft keeps in the metadata."""
     component, name, part = split_key(key, source=source)
-    path = find_path(component, name, source)
+    path = require_path(component, name, source)
     if is_peft:
         return f"{name_original(component, path)}.lora_{part}.weight"
     return None if part == "alpha" else f"{component}.{path}.lora_{'A' if part == 'down' else 'B'}.weight"
 
 
-# Paths of modules ---------------------------------------------------------------------------------------------------
-
-
-def find_path(component: Component, name: str, source: str) -> str:
+def require_path(component: Component, name: str, source: str) -> str:
     """The path of a module, with dots, from its name in a LoRA file.
 
     Raises:
-        WeightsError: no version of EasyAnimate has such a module.
+        WeightsError: No installed model has such a module.
     """
-    patterns = _list_patterns(component)
-    flat = name.replace(".", "_")
-    pattern = patterns.get(_NUMBER.sub(_PLACE, flat))
-    if pattern is None:
+    path = find_path(component, name)
+    if path is None:
+        known = list_patterns(component)
         raise WeightsError(
-            f"No {component.replace('_', ' ')} of EasyAnimate V1 to V4 has such a layer.",
+            f"No installed model has such a layer in its {component.replace('_', ' ')}.",
             received=f"{source}: {name}",
-            expected="a LoRA of EasyAnimate V1 to V4",
-            fix=near_misses(_NUMBER.sub(_PLACE, flat), patterns.values()),
+            expected=f"a LoRA of {', '.join(known) or 'a model that is installed'}",
+            fix=near_misses(name, [pattern for patterns in known.values() for pattern in patterns.values()])
+            or "install the plugin of the model that it was trained on",
         )
-    numbers = iter(_NUMBER.findall(flat))
-    return re.sub(_PLACE, lambda _: next(numbers), pattern)
-
-
-@cache
-def _list_patterns(component: Component) -> dict[str, str]:
-    """All paths that layers can have, # for a number: with underscores instead of dots, to as they are."""
-    with torch.device("meta"):
-        models: tuple[nn.Module, ...]
-        if component == "transformer":
-            models = (
-                HunyuanTransformer3DModel(num_layers=4, patch_size=1, projection_dim=8),
-                Transformer3DModel(in_channels=12, sample_size=128, num_layers=2, enable_uvit=True),
-            )
-        else:
-            sizes = {"num_layers": 1, "d_model": 8, "d_ff": 8, "feed_forward_proj": "gated-gelu"}
-            models = (BertModel(BertConfig(num_hidden_layers=1)), T5EncoderModel(T5Config(**sizes)))
-    paths = [path for model in models for path in list_targets(model)]
-    return {_NUMBER.sub(_PLACE, path.replace(".", "_")): _NUMBER.sub(_PLACE, path) for path in paths}
+    return path

@@ -1,4 +1,4 @@
-"""LoRA on a pipeline: diffusers' `load_lora_weights` and what follows from it, for both formats of `lora_file.py`."""
+"""LoRA on a pipeline: diffusers' `load_lora_weights` and what follows from it, for both formats of `file.py`."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ S text tokens, E width of the text states, M context tokens (text, then picture)
 
 # ruff: noqa: PLR0913, PLR0917 (the original's configuration fields and arguments)
 
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from diffusers.configuration_utils import register_to_config
@@ -355,3 +355,9 @@ def _check_config(config: Any) -> None:
                 expected=", ".join(map(str, values)),
                 fix="check that config.json belongs to an EasyAnimate V1, V2 or V3 transformer",
             )
+
+
+if TYPE_CHECKING:  # the class is what the sampling pipeline takes
+    from easyanimate_core.interfaces import VideoTransformer
+
+    _: type[VideoTransformer] = Transformer3DModel

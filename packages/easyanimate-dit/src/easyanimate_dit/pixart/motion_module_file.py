@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from easyanimate_core.errors import WeightsError
-from easyanimate_core.part_files import MOTION_MARK
 from easyanimate_torch.checkpoint import check_shapes, read_weights
 
 from easyanimate_dit.loading.component import freeze
+from easyanimate_dit.loading.motion_file import MOTION_MARK
 from easyanimate_dit.pixart import Transformer3DModel
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from torch import Tensor
 from easyanimate_dit.hunyuan.rotary import make_rotary_table
 
 if TYPE_CHECKING:
+    from easyanimate_core.interfaces import ImageEncoder, ImageEncoderConfig
     from easyanimate_core.shapes import PixelShape
 
     from easyanimate_dit.sampling.text import Conditions
@@ -142,14 +143,14 @@ class ClipTokenConditioner:
     """
 
     processor: Any
-    encoder: Any
+    encoder: ImageEncoder
     num_queries: int
 
     def encode(
         self, picture: Picture | None, *, num_videos: int, device: torch.device, dtype: torch.dtype
     ) -> ImageConditioning:
         """`clip_encoder_hidden_states` [B, K, D] and `clip_attention_mask` [B, Q]; see `ImageConditioner`."""
-        config = self.encoder.config
+        config: ImageEncoderConfig = self.encoder.config
         num_tokens = (config.image_size // config.patch_size) ** 2
         mask = torch.zeros(num_videos, self.num_queries, device=device, dtype=dtype)
         tokens = torch.zeros(num_videos, num_tokens, config.hidden_size, device=device, dtype=dtype)
@@ -176,7 +177,7 @@ class ClipEmbedConditioner:
     """
 
     processor: Any
-    encoder: Any
+    encoder: ImageEncoder
     num_tokens: int
 
     def encode(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from easyanimate_core.interfaces import VideoTransformer
 from jaxtyping import Float
 from torch import Tensor
 
@@ -31,11 +32,13 @@ class Guidance:
         """Whether there is a negative branch."""
         return self.scale > 1
 
-    def mix(self, negative: Float[Tensor, "*axes"], positive: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
-        """The guided prediction.
+    def mix(self, negative: Float[Tensor, "*axes"] | None, positive: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+        """The guided prediction; the positive one where there is no negative one.
 
         Source: Ho and Salimans, arXiv 2207.12598, equation 6; rescaling: Lin et al., arXiv 2305.08891, section 3.4.
         """
+        if negative is None:
+            return positive
         mixed = negative + self.scale * (positive - negative)
         if self.rescale > 0:
             axes = tuple(range(1, mixed.ndim))
@@ -45,7 +48,7 @@ class Guidance:
 
 
 @dataclass(frozen=True)
-class RunInputs:
+class ForwardInputs:
     """Arguments of every forward pass of a run.
 
     Args:
@@ -67,9 +70,9 @@ class Branches:
         inputs: Arguments of every forward pass.
     """
 
-    transformer: Any
+    transformer: VideoTransformer
     conditions: Mapping[str, Any]
-    inputs: RunInputs
+    inputs: ForwardInputs
 
     def run(
         self, branch: str, latents: Float[Tensor, "B C t h w"], timestep: Float[Tensor, ""]
@@ -90,14 +93,14 @@ class Branches:
 
     def predict(
         self, latents: Float[Tensor, "B C t h w"], timestep: Float[Tensor, ""], guidance: Guidance
-    ) -> Float[Tensor, "B C t h w"]:
-        """The guided prediction."""
+    ) -> tuple[Float[Tensor, "B C t h w"] | None, Float[Tensor, "B C t h w"]]:
+        """The predictions for the negative and the positive prompt; without guidance there is no negative one."""
         if not guidance.active:
-            return self.run("cond", latents, timestep)
+            return None, self.run("cond", latents, timestep)
         if guidance.batched:
-            both = self.run("cond_uncond", torch.cat([latents, latents]), timestep)
-            return guidance.mix(*both.chunk(2))
-        return guidance.mix(self.run("uncond", latents, timestep), self.run("cond", latents, timestep))
+            negative, positive = self.run("cond_uncond", torch.cat([latents, latents]), timestep).chunk(2)
+            return negative, positive
+        return self.run("uncond", latents, timestep), self.run("cond", latents, timestep)
 
 
 def _spread(value: Tensor, batch: int) -> Tensor:

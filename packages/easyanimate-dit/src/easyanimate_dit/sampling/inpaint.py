@@ -6,9 +6,8 @@ clip is generated and 0 where it is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +19,9 @@ from torch.nn import functional
 from easyanimate_dit.sampling.noise import NoiseUse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from easyanimate_core.interfaces import Scheduler
     from easyanimate_core.shapes import PixelShape
 
     from easyanimate_dit.sampling.latent import LatentCodec
@@ -53,8 +55,26 @@ class SourceLatents:
     noise: Tensor
 
 
-Blend = Callable[[Tensor, Tensor | None], Tensor]
-"""What is done to the latents after a step, given the timestep of the next one (None after the last)."""
+@dataclass(frozen=True)
+class KeptPart:
+    """The part of a clip that a plain transformer knows nothing of, and which is put back after every step.
+
+    Args:
+        clip: Latents [B, C, t, h, w].
+        noise: The initial noise [B, C, t, h, w].
+        mask: [B or 1, 1, t, h, w], 1 generates, 0 keeps, between them the borders.
+    """
+
+    clip: Tensor
+    noise: Tensor
+    mask: Tensor
+
+    def put_back(self, latents: Tensor, scheduler: Scheduler, next_timestep: Tensor | None) -> Tensor:
+        """Replace the kept part of latents by the clip with noise of the next timestep; None stands for no noise."""
+        kept = self.clip
+        if next_timestep is not None:
+            kept = scheduler.add_noise(self.clip, self.noise, next_timestep[None])
+        return (1 - self.mask) * kept + self.mask * latents
 
 
 class Inpainter(Protocol):
@@ -75,8 +95,8 @@ class Inpainter(Protocol):
         """Arguments of every forward pass, [B or 1, ...], for latents of this shape [B, C, t, h, w]."""
         ...
 
-    def make_blend(self, given: GivenClip | None, source: SourceLatents, scheduler: Any) -> Blend | None:
-        """What is done to the latents after a step."""
+    def keep(self, given: GivenClip | None, source: SourceLatents) -> KeptPart | None:
+        """What is put back into the latents after every step; None for nothing."""
         ...
 
 
@@ -100,8 +120,8 @@ class ChannelInpainter:
             return {"inpaint_latents": zeros}
         return {"inpaint_latents": code_masked_clip(given.pixels, given.mask, codec, noise, device=device)}
 
-    def make_blend(self, given: GivenClip | None, source: SourceLatents, scheduler: Any) -> None:
-        """Nothing is done after a step."""
+    def keep(self, given: GivenClip | None, source: SourceLatents) -> None:
+        """Nothing: the transformer keeps the given part by itself."""
 
 
 class CodedMaskInpainter:
@@ -125,8 +145,8 @@ class CodedMaskInpainter:
         mask = torch.ones_like(given.pixels[:, :1]) if given.mask is None else given.mask
         return {"inpaint_latents": code_masked_clip(given.pixels, mask, codec, noise, device=device)}
 
-    def make_blend(self, given: GivenClip | None, source: SourceLatents, scheduler: Any) -> None:
-        """Nothing is done after a step."""
+    def keep(self, given: GivenClip | None, source: SourceLatents) -> None:
+        """Nothing: the transformer keeps the given part by itself."""
 
 
 def code_masked_clip(
@@ -160,21 +180,13 @@ class BlendInpainter:
         del given, shape, codec, noise, device
         return {}
 
-    def make_blend(self, given: GivenClip | None, source: SourceLatents, scheduler: Any) -> Blend | None:
-        """Replace the kept part; see `Inpainter`."""
+    def keep(self, given: GivenClip | None, source: SourceLatents) -> KeptPart | None:
+        """The kept part of the clip; see `Inpainter`."""
         if given is None or given.mask is None or source.clip is None:
             return None
         clip = source.clip.to(source.noise.dtype).expand_as(source.noise)
         mask = functional.interpolate(given.mask, size=clip.shape[2:], mode="trilinear", align_corners=True)
-        mask = mask.to(clip.device, clip.dtype)
-
-        def blend(latents: Tensor, next_timestep: Tensor | None) -> Tensor:
-            kept = clip
-            if next_timestep is not None:
-                kept = scheduler.add_noise(clip, source.noise, next_timestep[None])
-            return (1 - mask) * kept + mask * latents
-
-        return blend
+        return KeptPart(clip, source.noise, mask.to(clip.device, clip.dtype))
 
 
 def prepare_clip(video: Tensor | np.ndarray, mask: Tensor | np.ndarray | None, pixels: PixelShape) -> GivenClip:

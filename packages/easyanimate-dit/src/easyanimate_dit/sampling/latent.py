@@ -4,9 +4,10 @@ Axes: B batch, C channels, T frames, H height, W width in pixels; t, h, w the sa
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
+from easyanimate_core.errors import EasyAnimateError
+from easyanimate_core.interfaces import AutoencoderConfig, Posterior, SmoothingAutoencoder, VideoAutoencoder
 from easyanimate_core.shapes import PixelShape, ShapeRule
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -18,21 +19,21 @@ class LatentCodec:
     """The latent arithmetic of a model version.
 
     Args:
-        vae: Gives `encode(x).latent_dist`, and `decode_chunks(z)`, the clip in pieces along time; its `config` names
-            `scaling_factor` and `latent_channels`.
+        vae: Codes clips.
         shapes: Which clips there are and how large their latents are.
-        smooth: Whether the borders of chunks are smoothed after decoding, through `vae.decode_smoothly` (V2, V3).
+        smooth: Whether the borders of chunks are smoothed after decoding (V2, V3); the VAE must be able to.
     """
 
-    def __init__(self, vae: Any, shapes: ShapeRule, *, smooth: bool = False) -> None:
+    def __init__(self, vae: VideoAutoencoder, shapes: ShapeRule, *, smooth: bool = False) -> None:
         self._vae = vae
-        self._smooth = smooth
+        self._smoothing = _require_smoothing(vae) if smooth else None
+        self._config: AutoencoderConfig = vae.config
         self.shapes = shapes
 
     def latent_shape(self, num_videos: int, pixels: PixelShape) -> tuple[int, int, int, int, int]:
         """[B, C, t, h, w] of the latents of clips of this size."""
         latent = self.shapes.latent_shape(pixels)
-        return num_videos, self._vae.config.latent_channels, latent.num_frames, latent.height, latent.width
+        return num_videos, self._config.latent_channels, latent.num_frames, latent.height, latent.width
 
     def encode(
         self, pixels: Float[Tensor, "B 3 T H W"], noise: NoiseSource, use: NoiseUse, *, device: torch.device
@@ -40,7 +41,7 @@ class LatentCodec:
         """A sample of the posterior of pixels in [-1, 1], scaled for the transformer."""
         vae = self._vae
         posterior = vae.encode(pixels.to(device, vae.dtype)).latent_dist
-        return _sample(posterior, noise, use) * vae.config.scaling_factor
+        return _sample(posterior, noise, use) * self._config.scaling_factor
 
     def decode(self, latents: Float[Tensor, "B C t h w"], noise: NoiseSource) -> Iterator[Float[Tensor, "B 3 T H W"]]:
         """Pixels in [0, 1], piece by piece along time, each freed before the next is made; smoothed, in one piece.
@@ -50,16 +51,29 @@ class LatentCodec:
             noise: Of the posterior that smoothing draws from.
         """
         vae = self._vae
-        unscaled = latents.to(vae.dtype) / vae.config.scaling_factor
-        if self._smooth:
-            clip = vae.decode_smoothly(unscaled, lambda posterior: _sample(posterior, noise, NoiseUse.SMOOTHING))
+        unscaled = latents.to(vae.dtype) / self._config.scaling_factor
+        if self._smoothing is not None:
+            clip = self._smoothing.decode_smoothly(
+                unscaled, lambda posterior: _sample(posterior, noise, NoiseUse.SMOOTHING)
+            )
             yield clip / 2 + 0.5
             return
         for chunk in vae.decode_chunks(unscaled):
             yield chunk.clamp(-1, 1) / 2 + 0.5
 
 
-def _sample(posterior: Any, noise: NoiseSource, use: NoiseUse) -> Float[Tensor, "B C t h w"]:
+def _require_smoothing(vae: VideoAutoencoder) -> SmoothingAutoencoder:
+    if isinstance(vae, SmoothingAutoencoder):
+        return vae
+    raise EasyAnimateError(
+        "the VAE cannot smooth the borders of its chunks",
+        received=type(vae).__name__,
+        expected="a VAE with decode_smoothly",
+        fix="say smooth=False",
+    )
+
+
+def _sample(posterior: Posterior, noise: NoiseSource, use: NoiseUse) -> Float[Tensor, "B C t h w"]:
     """Latents from a posterior, with the run's noise."""
     mean = posterior.mean
     draw = noise.draw(mean.shape, use, device=mean.device, dtype=mean.dtype)

@@ -6,15 +6,15 @@ Axes: B videos, C channels, T frames, H height, W width in pixels; t, h, w the s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils.outputs import BaseOutput
 from easyanimate_core.errors import RequestError
+from easyanimate_core.request import Progress
 from easyanimate_core.shapes import LatentShape, PixelShape
-from easyanimate_core.spec import Progress
 from torch import Tensor
 
 from easyanimate_dit.lora.pipeline import EasyAnimateLoraMixin
@@ -23,14 +23,16 @@ from easyanimate_dit.sampling.guidance import Guidance
 from easyanimate_dit.sampling.inpaint import prepare_clip
 from easyanimate_dit.sampling.latent import to_uint8
 from easyanimate_dit.sampling.noise import SeededNoise
-from easyanimate_dit.sampling.preparation import Preparation, Prompts, VersionParts, start_latents
+from easyanimate_dit.sampling.preparation import PreparedRun, Prompts, RunEncoder, start_latents
 from easyanimate_dit.sampling.scheduler import set_timesteps, take_step
 
 if TYPE_CHECKING:
     import numpy as np
+    from easyanimate_core.interfaces import ImageEncoder, Scheduler, TextEncoder, VideoAutoencoder, VideoTransformer
 
     from easyanimate_dit.sampling.noise import NoiseSource
     from easyanimate_dit.sampling.text import Conditions
+    from easyanimate_dit.sampling.version_parts import VersionParts
 
 ReportProgress = Callable[[Progress], None]
 StepCallback = Callable[["EasyAnimatePipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
@@ -58,7 +60,7 @@ class EasyAnimatePipeline(EasyAnimateLoraMixin, DiffusionPipeline):
         text_encoder: First text encoder.
         tokenizer: Its tokenizer.
         transformer: The denoiser: `encode_condition(**conditions)` once per run, then one call per step.
-        scheduler: The sampler.
+        scheduler: Of the steps; `RequestPipeline` makes another one for every sampler that is asked for.
         text_encoder_2: Second text encoder, where the version has one.
         tokenizer_2: Its tokenizer.
         image_encoder: Codes reference pictures, where the version takes them.
@@ -69,17 +71,18 @@ class EasyAnimatePipeline(EasyAnimateLoraMixin, DiffusionPipeline):
     model_cpu_offload_seq = "text_encoder->text_encoder_2->image_encoder->transformer->vae"
     _optional_components: ClassVar = ["text_encoder_2", "tokenizer_2", "image_encoder", "image_processor"]
     _callback_tensor_inputs: ClassVar = ["latents"]
+    scheduler: Scheduler
 
     def __init__(  # noqa: PLR0913, PLR0917 (diffusers reads the components from the signature)
         self,
-        vae: Any,
-        text_encoder: Any,
+        vae: VideoAutoencoder,
+        text_encoder: TextEncoder,
         tokenizer: Any,
-        transformer: Any,
-        scheduler: Any,
-        text_encoder_2: Any = None,
+        transformer: VideoTransformer,
+        scheduler: Scheduler,
+        text_encoder_2: TextEncoder | None = None,
         tokenizer_2: Any = None,
-        image_encoder: Any = None,
+        image_encoder: ImageEncoder | None = None,
         image_processor: Any = None,
         *,
         parts: VersionParts | None = None,
@@ -206,7 +209,7 @@ class EasyAnimatePipeline(EasyAnimateLoraMixin, DiffusionPipeline):
         report = on_progress or (lambda _: None)
         self._guidance_scale, self._interrupt = guidance_scale, False
 
-        # 1. Text
+        # 1. Encode the prompts
         report(Progress("text", 0, 1))
         positive = prompt_embeds or self.encode_prompt(prompt or "", num_videos_per_prompt)
         num_videos = len(next(iter(positive.values())))
@@ -215,49 +218,45 @@ class EasyAnimatePipeline(EasyAnimateLoraMixin, DiffusionPipeline):
             negative = negative_prompt_embeds or self._encode_negative(negative_prompt, num_videos)
         report(Progress("text", 1, 1))
 
-        # 2. Given clip and initial latents
+        # 2. Start from noise, or from the given clip with noise
         report(Progress("encode", 0, 1))
         if video is not None and self.parts.inpaint is None:
             raise RequestError("This model cannot start from a video.", fix="leave the video out")
         shape = self.parts.codec.latent_shape(num_videos, pixels)
-        preparation = Preparation(self.parts, self.transformer, self._execution_device, noise, shape)
+        encoder = RunEncoder(self.parts, self.transformer, self._execution_device, noise, shape)
         given = None if video is None else prepare_clip(video, mask_video, pixels)
         timesteps = set_timesteps(self.scheduler, num_inference_steps, strength)
-        self._num_timesteps = len(timesteps)
         from_clip = given is not None and strength < 1 and latents is None
-        source = preparation.prepare_source(given, latents, needs_clip=from_clip)
-        started = start_latents(source, self.scheduler, timesteps, from_clip=from_clip)
+        source = encoder.encode_source(given, latents, needs_clip=from_clip)
+        latents = start_latents(source, self.scheduler, timesteps, from_clip=from_clip)
 
-        # 3. Everything that stays the same over the steps; the picture acts in the last ones only
-        inputs = preparation.prepare_inputs(given)
-        without, with_picture = preparation.prepare_branches(Prompts(positive, negative), pixels, clip_image, meta_size)
-        early = late = preparation.encode_branches(without, inputs, batched=batched_guidance)
-        if clip_image is not None:
-            late = preparation.encode_branches(with_picture, inputs, batched=batched_guidance)
+        # 3. Encode everything that stays the same over the steps
+        early, late = encoder.encode_branches(
+            Prompts(positive, negative),
+            encoder.encode_inputs(given),
+            pixels=pixels,
+            meta=meta_size,
+            picture=clip_image,
+            batched=batched_guidance,
+        )
         share = self.parts.image_share if clip_apply_ratio is None else clip_apply_ratio
-        first_late = len(timesteps) * (1 - share)
+        run = PreparedRun(
+            timesteps=timesteps,
+            model_timesteps=timesteps.to(latents.device, latents.dtype),
+            noise=noise,
+            guidance=Guidance(guidance_scale, guidance_rescale, batched_guidance),
+            early=early,
+            late=late,
+            first_late=len(timesteps) * (1 - share),
+            kept=None if self.parts.inpaint is None else self.parts.inpaint.keep(given, source),
+        )
         report(Progress("encode", 1, 1))
 
         # 4. Denoise
-        def predict(step: int, latents: Tensor, timestep: Tensor) -> Tensor:
-            guidance = Guidance(self._guidance_scale, guidance_rescale, batched_guidance)
-            return (early if step < first_late else late).predict(latents, timestep, guidance)
-
-        blend = preparation.prepare_blend(given, source, self.scheduler)
-
-        def end_step(step: int, latents: Tensor) -> Tensor:
-            if blend is not None:
-                latents = blend(latents, timesteps[step + 1] if step + 1 < len(timesteps) else None)
-            changed = None
-            if callback_on_step_end is not None:
-                changed = callback_on_step_end(self, step, timesteps[step], {"latents": latents})
-            report(Progress("denoise", step + 1, len(timesteps)))
-            return (changed or {}).get("latents", latents)
-
-        result = self._denoise(started, timesteps, noise, predict=predict, end_step=end_step)
+        latents = self._denoise(latents, run, callback_on_step_end, report)
 
         # 5. Decode
-        frames = result if output_type == "latent" else self._decode(result, noise, output_type, report)
+        frames = latents if output_type == "latent" else self._decode(latents, noise, output_type, report)
         self.maybe_free_model_hooks()
         return EasyAnimatePipelineOutput(frames=frames) if return_dict else (frames,)
 
@@ -273,25 +272,39 @@ class EasyAnimatePipeline(EasyAnimateLoraMixin, DiffusionPipeline):
         return self.encode_prompt(prompts, num_videos // len(prompts))
 
     def _denoise(
-        self,
-        latents: Tensor,
-        timesteps: Tensor,
-        noise: NoiseSource,
-        *,
-        predict: Callable[[int, Tensor, Tensor], Tensor],
-        end_step: Callable[[int, Tensor], Tensor],
+        self, latents: Tensor, run: PreparedRun, callback: StepCallback | None, report: ReportProgress
     ) -> Tensor:
-        """Take all steps; the host never waits for the device, because samplers compute with scalars on the CPU."""
-        model_timesteps = timesteps.to(latents.device, latents.dtype)
+        """Take all steps of a run.
+
+        What changes from step to step is `latents`, the step, what the scheduler remembers, the generators of
+        `run.noise`, and the scale of the guidance; nothing else. The host never waits for the device, because
+        schedulers compute with scalars on the CPU.
+        """
+        num_steps = self._num_timesteps = len(run.timesteps)
         bar: Any = self.progress_bar
-        with bar(total=len(timesteps)) as steps_taken:
-            for step, timestep in enumerate(timesteps):
+        with bar(total=num_steps) as steps_taken:
+            for step, timestep in enumerate(run.timesteps):
                 if self._interrupt:
                     break
                 self._current_timestep = timestep
+
+                # 1. Predict for both prompts, and guide
                 scaled = self.scheduler.scale_model_input(latents, timestep)
-                prediction = predict(step, scaled, model_timesteps[step])
-                latents = end_step(step, take_step(self.scheduler, prediction, timestep, latents, noise))
+                guidance = replace(run.guidance, scale=self._guidance_scale)
+                branches = run.find_branches(step)
+                negative, positive = branches.predict(scaled, run.model_timesteps[step], guidance)
+                prediction = guidance.mix(negative, positive)
+
+                # 2. Step, and put back what is kept of the given clip
+                latents = take_step(self.scheduler, prediction, timestep, latents, run.noise)
+                if run.kept is not None:
+                    latents = run.kept.put_back(latents, self.scheduler, run.find_next_timestep(step))
+
+                # 3. Report; the callback may change the latents
+                if callback is not None:
+                    changed = callback(self, step, timestep, {"latents": latents})
+                    latents = (changed or {}).get("latents", latents)
+                report(Progress("denoise", step + 1, num_steps))
                 steps_taken.update()
         self._current_timestep = None
         return latents

@@ -6,48 +6,60 @@ Axes: B videos, C channels, T frames, H height, W width in pixels; t, h, w the s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from easyanimate_core.errors import RequestError
 
 from easyanimate_dit.sampling.conditioning import ImageConditioning, MetaSize
-from easyanimate_dit.sampling.guidance import Branches, RunInputs
+from easyanimate_dit.sampling.guidance import Branches, ForwardInputs
 from easyanimate_dit.sampling.inpaint import SourceLatents
 from easyanimate_dit.sampling.noise import NoiseUse
 
 if TYPE_CHECKING:
+    from easyanimate_core.interfaces import Scheduler, VideoTransformer
     from easyanimate_core.shapes import PixelShape
     from torch import Tensor
 
-    from easyanimate_dit.sampling.conditioning import ImageConditioner, Picture, SizeConditioner
-    from easyanimate_dit.sampling.inpaint import Blend, GivenClip, Inpainter
-    from easyanimate_dit.sampling.latent import LatentCodec
+    from easyanimate_dit.sampling.conditioning import Picture
+    from easyanimate_dit.sampling.guidance import Guidance
+    from easyanimate_dit.sampling.inpaint import GivenClip, KeptPart
     from easyanimate_dit.sampling.noise import NoiseSource
-    from easyanimate_dit.sampling.text import Conditions, TextConditioner
+    from easyanimate_dit.sampling.text import Conditions
+    from easyanimate_dit.sampling.version_parts import VersionParts
 
 
-@dataclass(frozen=True)
-class VersionParts:
-    """What differs between model versions, as objects that know one thing each.
+@dataclass(frozen=True, kw_only=True)
+class PreparedRun:
+    """Everything that stays the same over the steps of a run.
 
     Args:
-        text: Prompts to the transformer's text arguments.
-        size: Sizes and tables that the transformer is told.
-        codec: Pixels to latents and back.
-        inpaint: How a clip that is given in part is kept; None for a version that cannot.
-        image: What a reference picture becomes; None for a version that takes none.
-        image_frames: Frames that a start image, or an end image, stands for.
-        image_share: Share of the steps, the last ones, in which a reference picture acts unless a call says otherwise.
+        timesteps: Of the steps, on the CPU, where the scheduler's own tables are.
+        model_timesteps: The same where and as the transformer takes them.
+        noise: All randomness.
+        guidance: As it was asked for; a callback may change its scale from step to step.
+        early: The transformer with its conditions, before the reference picture acts.
+        late: The same from the step `first_late` on; `early` where there is no picture.
+        first_late: May lie between two steps.
+        kept: What is put back into the latents after every step; None for nothing.
     """
 
-    text: TextConditioner
-    size: SizeConditioner
-    codec: LatentCodec
-    inpaint: Inpainter | None = None
-    image: ImageConditioner | None = None
-    image_frames: int = 1
-    image_share: float = 0.5
+    timesteps: Tensor
+    model_timesteps: Tensor
+    noise: NoiseSource
+    guidance: Guidance
+    early: Branches
+    late: Branches
+    first_late: float
+    kept: KeptPart | None
+
+    def find_branches(self, step: int) -> Branches:
+        """The transformer with the conditions of a step."""
+        return self.early if step < self.first_late else self.late
+
+    def find_next_timestep(self, step: int) -> Tensor | None:
+        """The timestep after that of a step; None after the last one."""
+        return self.timesteps[step + 1] if step + 1 < len(self.timesteps) else None
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,7 @@ class Prompts:
 
 
 @dataclass(frozen=True)
-class Preparation:
+class RunEncoder:
     """Encodes what stays the same over the steps of a run.
 
     Args:
@@ -75,13 +87,13 @@ class Preparation:
     """
 
     parts: VersionParts
-    transformer: Any
+    transformer: VideoTransformer
     device: torch.device
     noise: NoiseSource
     shape: tuple[int, int, int, int, int]
 
-    def prepare_source(self, given: GivenClip | None, latents: Tensor | None, *, needs_clip: bool) -> SourceLatents:
-        """Draw the initial noise, and encode the given clip where somebody needs it."""
+    def encode_source(self, given: GivenClip | None, latents: Tensor | None, *, needs_clip: bool) -> SourceLatents:
+        """Draw the initial noise, unless `latents` are it, and encode the given clip where somebody needs it."""
         dtype = self.transformer.dtype
         if latents is None:
             latents = self.noise.draw(self.shape, NoiseUse.INITIAL, device=self.device, dtype=dtype)
@@ -93,39 +105,48 @@ class Preparation:
             clip = clip.to(dtype).expand(self.shape)
         return SourceLatents(clip, latents.to(self.device, dtype))
 
-    def prepare_inputs(self, given: GivenClip | None) -> RunInputs:
+    def encode_inputs(self, given: GivenClip | None) -> ForwardInputs:
         """Encode the arguments of every forward pass."""
-        tables = self.parts.size.make_tables(*self.shape[-2:], device=self.device)
+        size = self.parts.size
+        tables = {} if size is None else size.make_tables(*self.shape[-2:], device=self.device)
         if self.parts.inpaint is None:
-            return RunInputs({}, tables)
+            return ForwardInputs({}, tables)
         encoded = self.parts.inpaint.condition(given, self.shape, self.parts.codec, self.noise, device=self.device)
-        return RunInputs({name: value.to(self.transformer.dtype) for name, value in encoded.items()}, tables)
+        return ForwardInputs({name: value.to(self.transformer.dtype) for name, value in encoded.items()}, tables)
 
-    def prepare_blend(self, given: GivenClip | None, source: SourceLatents, scheduler: Any) -> Blend | None:
-        """What is done to the latents after every step."""
-        if self.parts.inpaint is None:
-            return None
-        return self.parts.inpaint.make_blend(given, source, scheduler)
+    def encode_branches(  # noqa: PLR0913 (all that conditions are made of)
+        self,
+        prompts: Prompts,
+        inputs: ForwardInputs,
+        *,
+        pixels: PixelShape,
+        meta: MetaSize | None,
+        picture: Picture | None,
+        batched: bool,
+    ) -> tuple[Branches, Branches]:
+        """The transformer with its conditions, without and with the reference picture.
 
-    def prepare_branches(
-        self, prompts: Prompts, pixels: PixelShape, picture: Picture | None, meta: MetaSize | None
-    ) -> tuple[dict[str, Conditions], dict[str, Conditions]]:
-        """The conditions of each guidance branch, without and with the reference picture."""
-        sizes = self.parts.size.encode(
-            pixels, meta or MetaSize(), num_videos=len(prompts), device=self.device, dtype=self.transformer.dtype
-        )
+        Without a picture both are the same. The negative branch never sees it.
+        """
+        dtype = self.transformer.dtype
+        sizes: Conditions = {}
+        if self.parts.size is not None:
+            sizes = self.parts.size.encode(
+                pixels, meta or MetaSize(), num_videos=len(prompts), device=self.device, dtype=dtype
+            )
         image = self._encode_image(picture, len(prompts))
         positive = prompts.positive | sizes
-        negative = {} if prompts.negative is None else {"negative": prompts.negative | sizes | image.absent}
-        return (
-            {"positive": positive | image.absent, **negative},
-            {"positive": positive | image.present, **negative},
-        )
+        negative = None if prompts.negative is None else prompts.negative | sizes | image.absent
+        without = self._project(positive | image.absent, negative, inputs, batched=batched)
+        if picture is None:
+            return without, without
+        return without, self._project(positive | image.present, negative, inputs, batched=batched)
 
-    def encode_branches(self, conditions: dict[str, Conditions], inputs: RunInputs, *, batched: bool) -> Branches:
-        """Let the transformer project the conditions."""
+    def _project(
+        self, positive: Conditions, negative: Conditions | None, inputs: ForwardInputs, *, batched: bool
+    ) -> Branches:
+        """Let the transformer encode the conditions of each branch."""
         encode = self.transformer.encode_condition
-        positive, negative = conditions["positive"], conditions.get("negative")
         encoded = {"cond": encode(**positive)}
         if negative is not None and batched:
             encoded["cond_uncond"] = encode(**{name: torch.cat([negative[name], positive[name]]) for name in positive})
@@ -143,8 +164,8 @@ class Preparation:
         return ImageConditioning({}, {})
 
 
-def start_latents(source: SourceLatents, scheduler: Any, timesteps: Tensor, *, from_clip: bool) -> Tensor:
-    """Latents before the first step: the clip with noise of that timestep, or noise as strong as the sampler wants."""
+def start_latents(source: SourceLatents, scheduler: Scheduler, timesteps: Tensor, *, from_clip: bool) -> Tensor:
+    """Latents before the first step: the clip with noise of its timestep, or noise as strong as the scheduler wants."""
     if from_clip and source.clip is not None:
         return scheduler.add_noise(source.clip, source.noise, timesteps[:1])
     return source.noise * scheduler.init_noise_sigma

@@ -15,8 +15,8 @@ from PIL import Image
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from easyanimate_core.request import VideoRequest
     from easyanimate_core.shapes import PixelShape
-    from easyanimate_core.spec import VideoRequest
 
 
 @dataclass(frozen=True)

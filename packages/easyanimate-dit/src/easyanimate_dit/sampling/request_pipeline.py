@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from easyanimate_core.errors import RequestError
+from easyanimate_core.request import Progress, Video
 from easyanimate_core.shapes import PixelShape
-from easyanimate_core.spec import Progress, Video
 
 from easyanimate_dit.sampling.long_video import join_segments, plan_segments
 from easyanimate_dit.sampling.noise import SeededNoise
@@ -20,7 +20,7 @@ from easyanimate_dit.sampling.scheduler import make_scheduler
 
 if TYPE_CHECKING:
     import numpy as np
-    from easyanimate_core.spec import VideoRequest
+    from easyanimate_core.request import VideoRequest
 
     from easyanimate_dit.sampling.noise import NoiseSource
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline, ReportProgress
@@ -112,6 +112,7 @@ class RequestPipeline:
             strength=request.strength,
             num_inference_steps=request.num_inference_steps,
             guidance_scale=request.guidance_scale,
+            guidance_rescale=request.guidance_rescale,
             negative_prompt=request.negative_prompt,
             noise=noise,
             on_progress=request.on_progress,

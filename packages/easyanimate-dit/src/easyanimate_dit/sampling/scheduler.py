@@ -139,7 +139,8 @@ def take_step(
         )
     elif "generator" in inspect.signature(scheduler.step).parameters:
         options["generator"] = noise.generator
-    return scheduler.step(prediction, timestep, latents, return_dict=False, **options)[0]
+    step: Any = scheduler.step
+    return step(prediction, timestep, latents, return_dict=False, **options)[0]
 
 
 @contextmanager
@@ -148,3 +149,7 @@ def _allow_tensors_as_arrays() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
         yield
+
+
+if TYPE_CHECKING:  # the class is what the sampling pipeline takes
+    _: type[Scheduler] = EulerAncestralScheduler

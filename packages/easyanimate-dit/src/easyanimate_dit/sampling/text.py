@@ -14,6 +14,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from easyanimate_core.interfaces import TextEncoder
+
 Conditions = dict[str, Tensor]
 """Arguments of the transformer by name."""
 
@@ -26,8 +28,8 @@ class TextBranch:
     """One text encoder and the names that the transformer knows its states by.
 
     Args:
-        tokenizer: Of transformers.
-        encoder: Called with ids and mask, gives states as `last_hidden_state`.
+        tokenizer: Of prompts, as transformers has them.
+        encoder: Codes their tokens.
         length: Number of tokens that every prompt is padded or cut to.
         states: The transformer's argument for the states [B, L, D].
         mask: The transformer's argument for the mask [B, L], 1 where a token is real.
@@ -35,7 +37,7 @@ class TextBranch:
     """
 
     tokenizer: Any
-    encoder: Any
+    encoder: TextEncoder
     length: int
     states: str
     mask: str

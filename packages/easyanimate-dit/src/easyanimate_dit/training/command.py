@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.errors import RequestError
+from easyanimate_core.model import open_model
 from easyanimate_core.options import SettingsReader
-from easyanimate_core.registry import load_plugins
-from easyanimate_core.spec import LoadOptions
-from easyanimate_core.weights import read_training, resolve_weights
 from easyanimate_train.launch import EXTRA_OPTIONS, launch
 from easyanimate_train.plan import print_plan, redirect_output
 
 from easyanimate_dit.training.config import DitTrainingConfig, LoraTrainingConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from easyanimate_core.weights import FoundWeights
+    from easyanimate_core.model import Model
 
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
 
 MODULE = "easyanimate_dit.train"
 
 
-def _find_weights(settings: DitTrainingConfig) -> FoundWeights:
-    plugins = load_plugins()
-    spec = plugins.model(settings.model)
-    sources = plugins.weights(settings.model)
-    return resolve_weights(settings.weights, model_key=settings.model, sources=sources, check=spec.check_weights)
-
-
-def _find_defaults(name: str, settings: DitTrainingConfig) -> Mapping[str, Any]:
-    """Defaults of the settings for the model and its weights."""
-    defaults = load_plugins().model(settings.model).training.get(name, {})
-    folder = _find_weights(settings).folder
-    return {**defaults, **(read_training(folder, name) if folder else {})}
+def _open_model(settings: DitTrainingConfig) -> Model:
+    return open_model(settings.model, weights=settings.weights, dtype="float32", device="cpu")
 
 
 def load_pipeline(settings: DitTrainingConfig, name: str) -> EasyAnimatePipeline:
@@ -47,11 +35,7 @@ def load_pipeline(settings: DitTrainingConfig, name: str) -> EasyAnimatePipeline
     """
     from easyanimate_dit.sampling.request_pipeline import RequestPipeline
 
-    spec = load_plugins().model(settings.model)
-    options = LoadOptions(weights=_find_weights(settings).folder, dtype="float32", device="cpu")
-    if spec.find_files is not None:
-        options = spec.find_files(options)
-    loaded = spec.load(options)
+    loaded = _open_model(settings).pipeline
     if not isinstance(loaded, RequestPipeline):
         raise RequestError(
             f"The model {settings.model} cannot be trained with `ea train {name}`.",
@@ -81,7 +65,7 @@ def _make_command(kind: type[DitTrainingConfig], name: str, summary: str) -> Cal
         print(trained)  # noqa: T201 (the folder of the weights, for scripts)
 
     train.__doc__ = summary
-    reader = SettingsReader(kind, lambda settings: _find_defaults(name, settings))
+    reader = SettingsReader(kind, lambda settings: _open_model(settings).training(name))
     return reader.command(train, EXTRA_OPTIONS)
 
 

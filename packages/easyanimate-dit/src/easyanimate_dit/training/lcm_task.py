@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from easyanimate_core.dataset import BatchedDataset
-    from easyanimate_core.spec import Defaults
     from easyanimate_train.stream import BatchShard
 
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
@@ -46,6 +45,7 @@ class LcmTask(DenoisingTask):
     def __init__(self, config: LoraTrainingConfig, pipeline: EasyAnimatePipeline, dataset: BatchedDataset) -> None:
         super().__init__(config, pipeline, dataset)
         self._lcm = config.lcm
+        self._sampling = {"sampler": "lcm", "num_inference_steps": _NUM_SAMPLING_STEPS, "guidance_scale": 1.0}
         self._solver = ConsistencySolver(self._scheduler, config.lcm)
 
     def _compute_loss(self, module: Any, samples: Samples, texts: list[str], shard: BatchShard) -> Tensor:
@@ -80,10 +80,6 @@ class LcmTask(DenoisingTask):
         low, high = self._lcm.guidance
         guidance = low + (high - low) * torch.rand(shard.num_rows, generator=generator)
         return shard.take(steps).to(device), shard.take(guidance).to(device)
-
-    def _choose_sampling(self) -> Defaults:
-        defaults = super()._choose_sampling()
-        return replace(defaults, sampler="lcm", num_inference_steps=_NUM_SAMPLING_STEPS, guidance_scale=1.0)
 
 
 @contextmanager

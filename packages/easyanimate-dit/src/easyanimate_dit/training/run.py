@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from easyanimate_core.dataset import BatchedDataset
-    from easyanimate_core.spec import Progress
+    from easyanimate_core.request import Progress
 
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
     from easyanimate_dit.training.config import DitTrainingConfig

@@ -179,7 +179,7 @@ class SampleEncoder:
         return Samples(
             # Contiguous, as they come from a cache: the last bits of what follows depend on it.
             (posterior.mean * scale).float().contiguous(),
-            (posterior.std * scale).float().contiguous(),
+            (torch.exp(0.5 * posterior.logvar) * scale).float().contiguous(),
             batch["text"],
             self._encode_given(self._hold_ends(pixels, tasks), masks, posterior.mean.shape, rngs),
             _join([self._encode_image(clip[0] if show else None) for clip, show in zip(clips, shown, strict=True)]),

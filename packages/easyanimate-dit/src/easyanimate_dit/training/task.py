@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from diffusers import DDPMScheduler
 from easyanimate_core.shapes import LatentShape, PixelShape
-from easyanimate_train.memory import advise, count_bytes, count_values
+from easyanimate_train.memory import advise, count_bytes, count_values, enable_gradient_checkpointing
 from easyanimate_train.task import TrainableModel, ValidationResult
 from torch import Tensor
 
@@ -28,7 +28,7 @@ from easyanimate_dit.training.sample import (
     open_cache,
 )
 from easyanimate_dit.training.trainable_part import choose_part
-from easyanimate_dit.training.validation import find_defaults, make_clips
+from easyanimate_dit.training.validation import make_clips
 from easyanimate_dit.training.variational import read_schedule
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from easyanimate_core.dataset import BatchedDataset, TrainingBatch
-    from easyanimate_core.spec import Defaults
     from easyanimate_train.stream import BatchShard
 
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
@@ -56,11 +55,12 @@ class DenoisingTask:
 
     def __init__(self, config: DitTrainingConfig, pipeline: EasyAnimatePipeline, dataset: BatchedDataset) -> None:
         self._config, self._pipeline, self._parts = config, pipeline, pipeline.parts
+        self._sampling: dict[str, Any] = {}  # settings of validation clips in place of the defaults of the weights
         self._part = choose_part(config)
         self._transformer: Any = pipeline.transformer.train()
         self._prepared = self._part.prepare(pipeline)
         if config.gradient_checkpointing:
-            self._transformer.enable_gradient_checkpointing()
+            enable_gradient_checkpointing(self._transformer)
         self.trainable = {"transformer": TrainableModel(self._prepared.module, self._prepared.groups, config.optimizer)}
         self._frozen = FrozenModels(
             pipeline,
@@ -89,9 +89,8 @@ class DenoisingTask:
             num, *sizes = batch["frames"].shape[:4]
             latent = self._parts.codec.shapes.latent_shape(PixelShape(*sizes))
         pixels = self._parts.codec.shapes.pixel_shape(latent)
-        patch = self._transformer.config.patch_size
-        tokens = latent.num_frames * (latent.height // patch) * (latent.width // patch)
-        return f"{num} clips of {pixels.num_frames} frames, {pixels.height}x{pixels.width}, {tokens:,} tokens each"
+        latents = f"latents of {latent.num_frames} frames, {latent.height}x{latent.width}"
+        return f"{num} clips of {pixels.num_frames} frames, {pixels.height}x{pixels.width}, {latents}"
 
     def compute(
         self, name: str, batch: Samples | TrainingBatch, shard: BatchShard, step: int, /
@@ -129,6 +128,8 @@ class DenoisingTask:
         conditions: dict[str, Any] = {
             key: value.to(device) for key, value in self._captions.encode(texts).items()
         } | samples.image
+        if self._parts.size is None:
+            return {**conditions, **samples.given}
         conditions |= self._parts.size.encode(pixels, MetaSize(), num_videos=num, device=device, dtype=latents.dtype)
         tables = self._parts.size.make_tables(height, width, device=device)
         return {**conditions, **tables, **samples.given}
@@ -176,13 +177,9 @@ class DenoisingTask:
         del step
         self._transformer.eval()
         with self._frozen.on_device("vae", "image_encoder", "text_encoder", "text_encoder_2"):
-            found = make_clips(self._pipeline, self._config.validation, self._choose_sampling(), folder)
+            found = make_clips(self._pipeline, self._config, self._sampling, folder)
         self._transformer.train()
         return found
-
-    def _choose_sampling(self) -> Defaults:
-        """Defaults that the clips of a validation are generated with."""
-        return find_defaults(self._config)
 
     def advise(self) -> Sequence[str]:
         """See `TrainingTask`."""

@@ -182,7 +182,8 @@ class TextLoraPart(LoraPart):
         """See `TrainablePart`."""
         transformer = super().prepare(pipeline)
         first, *others = pipeline.parts.text.branches
-        parameters = self._attach(first.encoder, list(list_targets(first.encoder)))
+        encoder: Any = first.encoder  # a module of transformers
+        parameters = self._attach(encoder, list(list_targets(encoder)))
         return PreparedPart(
             CaptionedTransformer(transformer.module, first),
             [*transformer.groups, (_TEXT_RATE, parameters)],

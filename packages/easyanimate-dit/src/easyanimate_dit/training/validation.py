@@ -2,49 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from easyanimate_core.registry import load_plugins
-from easyanimate_core.spec import VideoRequest
+from easyanimate_core.model import open_model
 from easyanimate_core.video import write_image, write_video
-from easyanimate_core.weights import read_defaults
 from easyanimate_train.task import ValidationResult
 
 from easyanimate_dit.sampling.request_pipeline import RequestPipeline
 
 if TYPE_CHECKING:
-    from easyanimate_core.spec import Defaults
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
-    from easyanimate_dit.training.config import DitTrainingConfig, ValidationConfig
+    from easyanimate_dit.training.config import DitTrainingConfig
 
 
 def make_clips(
-    pipeline: EasyAnimatePipeline, validation: ValidationConfig, defaults: Defaults, folder: Path
+    pipeline: EasyAnimatePipeline, config: DitTrainingConfig, settings: Mapping[str, Any], folder: Path
 ) -> ValidationResult:
-    """Generate a clip for each prompt, as `ea run` would with these defaults, and write them to a folder."""
-    scheduler, run = pipeline.scheduler, RequestPipeline(pipeline)
+    """Generate a clip for each prompt of the validation, as `ea run` would, and write them to a folder.
+
+    Args:
+        pipeline: The model as it is now.
+        config: Names the model and the weights that the training began with, whose defaults count.
+        settings: Of the requests, in place of these defaults.
+        folder: Is made when missing.
+    """
+    scheduler = pipeline.scheduler
+    model = open_model(config.model, weights=config.weights).using(RequestPipeline(pipeline))
     folder.mkdir(parents=True, exist_ok=True)
     videos = {}
-    for number, prompt in enumerate(validation.prompts):
-        request = VideoRequest(prompt=prompt, seed=validation.seed, **asdict(defaults))
-        video = run(request)
-        videos[prompt] = video.frames
-        if len(video.frames) == 1:
-            write_image(folder / f"{number}.png", video.frames[0])
+    for number, prompt in enumerate(config.validation.prompts):
+        clip = model.make(prompt, seed=config.validation.seed, **settings)
+        videos[prompt] = clip.frames
+        # Without a manifest: these weights are in no folder.
+        if len(clip.frames) == 1:
+            write_image(folder / f"{number}.png", clip.frames[0])
         else:
-            write_video(folder / f"{number}.mp4", video)
+            write_video(folder / f"{number}.mp4", clip.video)
     pipeline.scheduler = scheduler  # generation leaves its sampler there
-    return ValidationResult(videos=videos, fps=defaults.fps)
-
-
-def find_defaults(config: DitTrainingConfig) -> Defaults:
-    """The defaults that `ea run` has for the weights of a run."""
-    plugins = load_plugins()
-    spec = plugins.model(config.model)
-    source = plugins.weights(config.model).get(config.weights)
-    defaults = (source and source.defaults) or spec.defaults
-    folder = (source and source.path) or Path(config.weights)
-    return read_defaults(folder, defaults) if folder.is_dir() else defaults
+    return ValidationResult(videos=videos, fps=model.defaults.fps)

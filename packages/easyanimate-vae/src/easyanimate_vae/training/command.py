@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.options import SettingsReader
 from easyanimate_core.registry import load_plugins
-from easyanimate_core.weights import read_training
+from easyanimate_core.weights_folder import WeightsFolder
 from easyanimate_train.launch import EXTRA_OPTIONS, launch
 
 from easyanimate_vae.training.config import VaeTrainingConfig
@@ -21,13 +21,13 @@ _TRAINER = "vae"
 
 def _find_defaults(settings: VaeTrainingConfig) -> Mapping[str, Any]:
     """Defaults of the settings for the VAE of a model version and for its weights."""
-    from easyanimate_vae.training.start import find_weights
+    from easyanimate_vae.training.start import find_start
 
     if settings.version is None:
         return {}
-    defaults = load_plugins().model(settings.version).training.get(_TRAINER, {})
-    folder = find_weights(settings)
-    return {**defaults, **(read_training(folder, _TRAINER) if folder else {})}
+    usual = load_plugins().model(settings.version).training.get(_TRAINER, {})
+    folder = find_start(settings)
+    return {**usual, **(WeightsFolder(folder).training(_TRAINER) if folder else {})}
 
 
 def _train(settings: VaeTrainingConfig, *, resume: bool, plan: bool, launch_words: str | None) -> None:

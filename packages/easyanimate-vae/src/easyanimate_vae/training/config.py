@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 (read_config reads the annotations)
 from typing import Any, Literal
 
-from easyanimate_core.errors import RequestError
+from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_train.config import OptimizerConfig, RunConfig
+
+KINDS = {"video": "easyanimate_vae:AutoencoderKLMagvit", "frames": "easyanimate_vae:FrameAutoencoder"}
+"""Places of the classes of this package, by `kind`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +110,9 @@ class VaeTrainingConfig(RunConfig):
     """Settings of VAE training.
 
     Args:
-        kind: Kind of VAE: of videos (`AutoencoderKLMagvit`), or of single frames (`FrameAutoencoder`).
+        kind: Class of the VAE: "video" is `AutoencoderKLMagvit`, "frames" is `FrameAutoencoder`, and
+            "my_package.vae:MyVae" is a VAE of your own. Set `data.chunk_frames` where it encodes several frames at a
+            time.
         model: Configuration of the VAE; with weights, values that differ from theirs.
         version: Key of a model version whose VAE to start from. `weights` is then as for `ea run`, by default "auto".
         weights: Folder of a VAE to start from, or of a model with a VAE. With neither this nor `version` nor
@@ -121,7 +126,7 @@ class VaeTrainingConfig(RunConfig):
         validation: Clips that are reconstructed every `validate_every` steps.
     """
 
-    kind: Literal["video", "frames"] = "video"
+    kind: str = "video"
     model: dict[str, Any] = field(default_factory=dict[str, Any])
     version: str | None = None
     weights: str | None = None
@@ -135,7 +140,14 @@ class VaeTrainingConfig(RunConfig):
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
         super().__post_init__()
-        if self.image_weights is not None and (self.weights or self.version or self.kind == "frames"):
+        if self.kind not in KINDS and ":" not in self.kind:
+            raise RequestError(
+                "There is no such kind of VAE.",
+                received=self.kind,
+                expected=f"{', '.join(KINDS)}, or the place of a class, such as my_package.vae:MyVae",
+                fix=near_misses(self.kind, KINDS),
+            )
+        if self.image_weights is not None and (self.weights or self.version or self.kind != "video"):
             raise RequestError(
                 "image_weights starts a video VAE, and excludes other weights.",
                 received=f"image_weights with kind {self.kind}, weights {self.weights}, version {self.version}",

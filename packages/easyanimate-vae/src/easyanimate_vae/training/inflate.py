@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from easyanimate_core.checkpoint import read_json
 from easyanimate_core.errors import WeightsError
+from easyanimate_core.weights_file import read_json
 from easyanimate_torch.checkpoint import check_shapes, list_shapes, read_folder
 from torch import Tensor
 

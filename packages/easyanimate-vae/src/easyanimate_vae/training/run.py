@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from easyanimate_core.dataset import BatchedDataset
-    from easyanimate_core.spec import Progress
+    from easyanimate_core.request import Progress
 
     from easyanimate_vae.training.config import VaeTrainingConfig
 
@@ -58,7 +58,7 @@ def prepare_task(
 
 
 def find_chunk(config: VaeTrainingConfig, vae: Any) -> int:
-    """Frames that the VAE encodes at a time; clips are cut to whole chunks."""
+    """Frames that the VAE encodes at a time, where the settings do not say; clips are cut to whole chunks."""
     return vae.settings.mini_batch_encoder if config.kind == "video" else 1
 
 

@@ -49,15 +49,16 @@ class ReconstructionModel(nn.Module):
         self.vae = vae
         # FSDP asks the outermost module for these names, and requires each to be present.
         present = {type(module).__name__ for module in vae.modules()}
-        self._no_split_modules = [name for name in vae._no_split_modules if name in present]  # noqa: SLF001
+        self._no_split_modules = [name for name in vae._no_split_modules or () if name in present]  # noqa: SLF001
 
     def forward(
         self, pixels: Float[Tensor, "B 3 T H W"], draw: Callable[[Tensor], Tensor]
     ) -> tuple[Float[Tensor, "B 3 T H W"], Float[Tensor, "B twice_C t h w"]]:
         """The reconstruction, and mean and log variance of the latents; `draw` gives noise like a tensor."""
         posterior = self.vae.encode(pixels).latent_dist
-        latents = posterior.mean + posterior.std * draw(posterior.mean)
-        return self.vae.decode(latents).sample, posterior.parameters
+        latents = posterior.mean + torch.exp(0.5 * posterior.logvar) * draw(posterior.mean)
+        moments = torch.cat([posterior.mean, posterior.logvar], dim=1)
+        return torch.cat(list(self.vae.decode_chunks(latents)), dim=2), moments
 
 
 class ClipLoader:
@@ -79,7 +80,7 @@ class ReconstructionTask:
 
     Args:
         config: Settings.
-        vae: An `AutoencoderKLMagvit` or `FrameAutoencoder` from `build_vae`.
+        vae: A `VideoAutoencoder` from `build_vae`.
         dataset: Batches of training data.
         validation: Batches of validation clips; None for no validation.
     """
@@ -92,7 +93,7 @@ class ReconstructionTask:
         self.load = ClipLoader(dataset)
         self.trainable = {VAE: _make_trainable(ReconstructionModel(vae), config.optimizer)}
         # Channels last: several times faster on CPUs, and best for tensor cores.
-        own_layout = torch.channels_last_3d if config.kind == "video" else torch.channels_last
+        own_layout = torch.channels_last if config.kind == "frames" else torch.channels_last_3d
         self._layouts: list[tuple[Any, torch.memory_format]] = [(vae, own_layout)]
         self._adversarial_loss: AdversarialLoss | None = None
         if config.loss.adversarial:
@@ -100,7 +101,7 @@ class ReconstructionTask:
             discriminator = DiscriminatorPair(width=settings.width, num_levels=settings.num_levels)
             self.trainable[DISCRIMINATOR] = _make_trainable(discriminator, settings.optimizer)
             self._layouts.append((discriminator, torch.channels_last_3d))
-            self._adversarial_loss = AdversarialLoss(config.loss, discriminator, vae.decoder.conv_out.weight)
+            self._adversarial_loss = AdversarialLoss(config.loss, discriminator, _find_last_weight(vae))
         self._distance = PerceptualDistance(config.loss.vgg) if config.loss.perceptual else None
         self.frozen = {} if self._distance is None else {"perceptual": self._distance}
         self._validator = None if validation is None else Validator(validation, config.validation, self._distance)
@@ -113,7 +114,7 @@ class ReconstructionTask:
         """
         config, self._device = self._config, device
         state: Any = PartialState()
-        if device.type == "cpu" and config.mixed_precision == "bf16" and config.kind == "video":
+        if device.type == "cpu" and config.mixed_precision == "bf16" and config.kind != "frames":
             # Seen with PyTorch 2.15 (oneDNN 3.13) at a kernel of 3 frames on 2 frames, as in the deepest level.
             raise RequestError(
                 "PyTorch's bfloat16 convolutions over time have wrong gradients on a CPU.",
@@ -204,6 +205,19 @@ class ReconstructionTask:
         if not config.gradient_checkpointing:
             lines.insert(0, "--gradient-checkpointing keeps the activations of one block at a time instead of all")
         return [*lines, "a smaller --data.batch-size with --accumulate, --data.video-size or --data.num-frames"]
+
+
+def _find_last_weight(vae: Any) -> nn.Parameter:
+    """The weight that the pull of the discriminator is measured at."""
+    try:
+        return vae.decoder.conv_out.weight
+    except AttributeError as error:
+        raise RequestError(
+            "This VAE cannot be trained against a discriminator.",
+            received=f"loss.adversarial, and a {type(vae).__name__} without decoder.conv_out",
+            expected="a VAE whose last convolution is decoder.conv_out",
+            fix="set loss.adversarial to 0, or call the last convolution so",
+        ) from error
 
 
 def _make_trainable(module: nn.Module, optimizer: Any) -> TrainableModel:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from easyanimate_core.errors import RequestError
-from easyanimate_core.spec import Video
+from easyanimate_core.request import Video
 from easyanimate_core.video import write_image, write_video
 from easyanimate_train.task import ValidationResult
 
@@ -51,7 +51,7 @@ class Validator:
         videos: dict[str, np.ndarray[Any, Any]] = {}
         for frames in self._read():
             pixels = scale_pixels(frames, device)
-            decoded = vae.decode(vae.encode(pixels).latent_dist.mode()).sample
+            decoded = torch.cat(list(vae.decode_chunks(vae.encode(pixels).latent_dist.mean)), dim=2)
             for name, measured in self._measure(pixels, decoded).items():
                 found.setdefault(name, []).extend(measured.mean(dim=1))
             for pair in zip(pixels, decoded, strict=True):

@@ -1,4 +1,4 @@
-"""What models are asked to write: captions, summaries, rewritten captions, richer prompts."""
+"""The instructions that models are given: captions, rewritten captions, richer prompts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,6 @@ CAPTION_INSTRUCTION = (
     "introduction."
 )
 """Asked about frames of a clip."""
-
-SUMMARY_INSTRUCTION = (
-    "The text below was written about one frame of a video. Put it into one or two plain sentences that name the main "
-    "subject, what it does and where. Leave out guesses and repetitions. Answer with the sentences alone."
-)
-"""Asked about the caption of a clip's middle frame, as V1 to V3 did."""
 
 REWRITE_INSTRUCTION = (
     "The text below describes a video. Rewrite it as a fluent, direct description that could itself be used to "

@@ -50,7 +50,7 @@ def load(  # noqa: PLR0913 (keyword-only)
 
     Args:
         base_url: Address up to the version: http://127.0.0.1:8000/v1.
-        model: Name of the model there.
+        model: Name of the model on the server.
         api_key: None takes the variable OPENAI_API_KEY, and "none" where that is not set.
         timeout: Seconds until a request counts as failed.
         max_retries: How often a failed request is sent again, after pauses that grow.
@@ -83,12 +83,12 @@ def load(  # noqa: PLR0913 (keyword-only)
 
 @dataclass(frozen=True)
 class OpenAICaptioner:
-    """A server; `load` says what the options mean.
+    """A server; `load` explains the options.
 
     Args:
         client: Sends a request again when the server is down, slow, busy or broken.
         settings: Part of every request.
-        seed: Of the first try; a try more takes the next, lest it gives the same.
+        seed: Seed of the first attempt; each further attempt takes the next, so that its answer differs.
         max_retries: How often an answer without text is asked for again.
         concurrency: Requests at a time.
     """
@@ -100,7 +100,7 @@ class OpenAICaptioner:
     concurrency: int
 
     def __call__(self, instructions: Sequence[str], clips: Sequence[Frames | None]) -> list[str | MediaError]:
-        """Answer each instruction; what still fails after all retries is an error in its place.
+        """Answer each instruction; what still fails after all retries is an error in its stead.
 
         Raises:
             RequestError: When the server refuses the key or does not know the address or the model.
@@ -120,7 +120,7 @@ class OpenAICaptioner:
                 response = self.client.chat.completions.create(messages=messages, **self.settings, **seeding)
             except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
                 raise RequestError(
-                    "The server refuses every request.",
+                    "The server refuses the key, the address or the model.",
                     received=f"{self.client.base_url}, model {self.settings['model']}: {_line(error)}",
                     expected="a base_url, model and api_key that it knows",
                 ) from error

@@ -74,16 +74,16 @@ def rewrite(
     results: list[str | MediaError | None] = [None] * len(texts)
     last: dict[int, str] = {}
     for attempt in range(attempts):
-        open_places = [place for place, result in enumerate(results) if result is None]
-        if not open_places:
+        unanswered = [index for index, result in enumerate(results) if result is None]
+        if not unanswered:
             break
         again = f"\n\nAttempt {attempt + 1}: the answer before was not in the form asked for." if attempt else ""
-        questions = [ask_about(instruction, texts[place]) + again for place in open_places]
-        for place, answer in zip(open_places, captioner(questions, [None] * len(questions)), strict=True):
-            results[place] = parse_rewritten(answer) if isinstance(answer, str) else answer
-            last[place] = str(answer)
+        questions = [ask_about(instruction, texts[index]) + again for index in unanswered]
+        for index, answer in zip(unanswered, captioner(questions, [None] * len(questions)), strict=True):
+            results[index] = parse_rewritten(answer) if isinstance(answer, str) else answer
+            last[index] = str(answer)
     return [
-        _unreadable(last.get(place, ""), attempts) if result is None else result for place, result in enumerate(results)
+        _unreadable(last.get(index, ""), attempts) if result is None else result for index, result in enumerate(results)
     ]
 
 

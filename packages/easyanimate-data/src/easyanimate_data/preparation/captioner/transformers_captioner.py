@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.errors import MediaError, RequestError, WeightsError
 
-from easyanimate_data.preparation.network import load_whole, loading, pick_device
+from easyanimate_data.preparation.network import load_whole, loading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from easyanimate_data.frames import Frames
 
 CAPTION_MODEL = "Qwen/Qwen2.5-VL-7B-Instruct"
-REWRITE_MODEL = "Qwen/Qwen2.5-7B-Instruct"
 
 ASSUMED_RATE = 2.0
 """Frames per second that models for video are told; a captioner gets frames without their times."""
@@ -43,7 +42,7 @@ def load(  # noqa: PLR0913 (keyword-only)
     Args:
         model: Folder or Hugging Face id of a model that reads images or videos, or, to rewrite, of a language model;
             its chat template is needed.
-        device: None takes the GPU where there is one.
+        device: Name of the device; None takes the best there is.
         dtype: Number format of the model: "bfloat16", "float16" or "float32".
         max_tokens: Length of an answer at the most.
         temperature: 0 takes the likeliest word each time.
@@ -56,15 +55,14 @@ def load(  # noqa: PLR0913 (keyword-only)
     """
     if temperature < 0 or not 0 < top_p <= 1 or max_tokens < 1:
         raise RequestError(
-            "The model cannot write like this.",
+            "temperature must be at least 0, top_p above 0 and at most 1, and max_tokens at least 1",
             received=f"temperature {temperature}, top_p {top_p}, max_tokens {max_tokens}",
-            expected="temperature from 0, top_p above 0 and at most 1, max_tokens from 1",
         )
     with loading(model, expected="a Hugging Face id or a folder of a model that follows instructions", extra="caption"):
         import transformers
+        from easyanimate_torch.device import choose_device
         from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-        place = pick_device(device)
         kind = transformers.AutoConfig.from_pretrained(model).model_type
         reads_frames = kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
         network_class = transformers.AutoModelForImageTextToText if reads_frames else transformers.AutoModelForCausalLM
@@ -72,11 +70,11 @@ def load(  # noqa: PLR0913 (keyword-only)
         processor: Any = processor_class.from_pretrained(model)
         if not processor.chat_template:
             raise WeightsError(
-                "The model has no chat template, so that it cannot be asked.",
+                "The model has no chat template, so it cannot follow instructions.",
                 received=model,
                 expected="a model trained to follow instructions",
             )
-        network = load_whole(network_class, model, dtype).to(place)
+        network = load_whole(network_class, model, dtype, choose_device(device))
     tokenizer = processor.tokenizer if reads_frames else processor
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
@@ -89,7 +87,7 @@ def load(  # noqa: PLR0913 (keyword-only)
 
 @dataclass(frozen=True)
 class TransformersCaptioner:
-    """A loaded model; `load` says what the numbers mean."""
+    """A loaded model; `load` explains the parameters."""
 
     network: Any
     processor: Any
@@ -100,24 +98,24 @@ class TransformersCaptioner:
     seed: int
 
     def __call__(self, instructions: Sequence[str], clips: Sequence[Frames | None]) -> list[str | MediaError]:
-        """Answer each instruction; a clip that the model cannot take gives an error in its place.
+        """Answer each instruction; a clip that the model cannot take gives an error in its stead.
 
         Raises:
             RequestError: When there are frames and the model reads none.
         """
         if not self.reads_frames and any(clip is not None for clip in clips):
             raise RequestError(
-                "This model reads no frames.",
+                "The model cannot read frames.",
                 received=self.network.name_or_path,
                 expected=f"a model for images or videos, such as {CAPTION_MODEL}",
             )
         answers: dict[int, str | MediaError] = {}
         for seeing in (True, False):
-            places = [place for place, clip in enumerate(clips) if (clip is not None) is seeing]
-            if places:
-                answered = self._answer([instructions[i] for i in places], [clips[i] for i in places])
-                answers.update(zip(places, answered, strict=True))
-        return [answers[place] for place in range(len(clips))]
+            indices = [index for index, clip in enumerate(clips) if (clip is not None) is seeing]
+            if indices:
+                answered = self._answer([instructions[i] for i in indices], [clips[i] for i in indices])
+                answers.update(zip(indices, answered, strict=True))
+        return [answers[index] for index in range(len(clips))]
 
     def _answer(self, instructions: Sequence[str], clips: Sequence[Frames | None]) -> list[str | MediaError]:
         """Together; where that fails, one by one, so that a clip too small, or memory, costs only what it must."""
@@ -127,7 +125,9 @@ class TransformersCaptioner:
             if len(clips) == 1:
                 shape = None if clips[0] is None else list(clips[0].shape)
                 line = next(iter(str(error).strip().splitlines()), "")
-                return [MediaError("The model fails on this.", received=f"{shape} ({type(error).__name__}: {line})")]
+                return [
+                    MediaError("The model failed on this clip.", received=f"{shape} ({type(error).__name__}: {line})")
+                ]
             alone = zip(instructions, clips, strict=True)
             return [self._answer([instruction], [clip])[0] for instruction, clip in alone]
 

@@ -37,13 +37,13 @@ class Mark:
     """A tick of an axis, or a threshold.
 
     Args:
-        place: x or y in the drawing.
+        position: x or y in the drawing.
         label: Its text.
-        anchor: Side of `place` where the text of a threshold stands: "start" is right of it.
+        anchor: Side of `position` where the text of a threshold stands: "start" is right of it.
         outside: Whether a threshold lies beyond the axis, so that it only gets an arrow.
     """
 
-    place: float
+    position: float
     label: str
     anchor: str = "start"
     outside: bool = False
@@ -133,12 +133,12 @@ def _choose_axis(values: Sequence[float], bounds: Sequence[float]) -> tuple[floa
     return first * bin_width, last * bin_width, bin_width
 
 
-def _mark_bound(place: float, label: str, inside: bool) -> Mark:
+def _mark_bound(position: float, label: str, inside: bool) -> Mark:
     """The label of a threshold stands on the side where there is more room."""
-    right = place > (LEFT + RIGHT) / 2
+    right = position > (LEFT + RIGHT) / 2
     if not inside:
         label = f"{label} \N{RIGHTWARDS ARROW}" if right else f"\N{LEFTWARDS ARROW} {label}"
-    return Mark(place, label, "end" if right else "start", not inside)
+    return Mark(position, label, "end" if right else "start", not inside)
 
 
 def _ticks(low: float, high: float) -> list[float]:

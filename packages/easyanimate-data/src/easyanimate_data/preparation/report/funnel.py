@@ -11,7 +11,7 @@ from easyanimate_data.preparation.report.count import is_kept
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from easyanimate_data.preparation.report.page import ThresholdLine
+    from easyanimate_core.preparation import Rule
 
 SPLIT = "split"
 OTHER = "other rules"
@@ -32,15 +32,13 @@ class Step:
     reasons: list[tuple[str, int]]
 
 
-def follow_clips(
-    rows: Sequence[Mapping[str, Any]], thresholds: Sequence[ThresholdLine], stages: Iterable[str]
-) -> list[Step]:
+def follow_clips(rows: Sequence[Mapping[str, Any]], rules: Mapping[str, Rule], stages: Iterable[str]) -> list[Step]:
     """Follow the clips from stage to stage.
 
     Args:
         rows: The clips table.
-        thresholds: What tells to which stage a reason belongs.
-        stages: Names of all stages that ran, in order; those of `thresholds` that are not among them come after.
+        rules: The rules by stage; they know their reasons.
+        stages: Names of all stages that ran, in order; those of `rules` that are not among them come after.
 
     Returns:
         Splitting, then every other stage; reasons that belong to none make a last one.
@@ -50,8 +48,8 @@ def follow_clips(
     dropped = Counter(str(row["reason"]) for row in clips if not is_kept(row))
     by_stage: dict[str, Counter[str]] = {}
     for reason, count in dropped.items():
-        by_stage.setdefault(_find_stage(reason, thresholds), Counter())[reason] = count
-    order = dict.fromkeys([*stages, *(line.stage for line in thresholds), *sorted(by_stage)])
+        by_stage.setdefault(_find_stage(reason, rules), Counter())[reason] = count
+    order = dict.fromkeys([*stages, *rules, *sorted(by_stage)])
     steps = [Step(SPLIT, len(clips), _sort(Counter(_describe_empty(row) for row in empty)))]
     for stage in order:
         if stage != SPLIT:
@@ -60,14 +58,11 @@ def follow_clips(
     return steps
 
 
-def _find_stage(reason: str, thresholds: Sequence[ThresholdLine]) -> str:
-    """The stage that gives this reason: "motion_score < 2", "no motion_score", "error in motion", or a listed one."""
+def _find_stage(reason: str, rules: Mapping[str, Rule]) -> str:
+    """The stage that gave this reason."""
     if reason.startswith("error in "):
         return reason.removeprefix("error in ")
-    for line in thresholds:
-        if reason in line.reasons or line.column in reason.split():
-            return line.stage
-    return OTHER
+    return next((stage for stage, rule in rules.items() if rule.gives(reason)), OTHER)
 
 
 def _describe_empty(row: Mapping[str, Any]) -> str:

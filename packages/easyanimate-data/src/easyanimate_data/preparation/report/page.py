@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,16 @@ from easyanimate_data.preparation.report.count import (
 )
 from easyanimate_data.preparation.report.funnel import follow_clips
 from easyanimate_data.preparation.report.sheet import choose_evenly, cut_text, make_sheets
-from easyanimate_data.preparation.rule import describe_numbers
+from easyanimate_data.preparation.rule import Threshold, describe_numbers
 from easyanimate_data.preparation.table import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from easyanimate_core.preparation import Rule
+
+    from easyanimate_data.preparation.folder import DatasetFolder
 
     Row = Mapping[str, Any]
 
@@ -38,30 +43,7 @@ MOST_LISTED = 200
 """Files that a list names; the others are counted."""
 
 NO_SCORES = {"start", "end", "num_frames", "fps", "height", "width", "pixels", "duration"}
-
-
-@dataclass(frozen=True)
-class ThresholdLine:
-    """A rule that dropped clips, as far as the report shows it.
-
-    Args:
-        stage: The stage whose rule it is.
-        column: The number that it compares; "" when it compares none.
-        minimum: The least that is kept.
-        maximum: The most that is kept.
-        reasons: What else this stage writes as a reason, such as "looks like another clip". Those that name the column
-            and "error in STAGE" are known.
-    """
-
-    stage: str
-    column: str
-    minimum: float | None = None
-    maximum: float | None = None
-    reasons: tuple[str, ...] = ()
-
-    def keeps(self, value: float) -> bool:
-        """Whether a number is in the range."""
-        return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
+"""Columns of numbers that are shown elsewhere, or by no histogram."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +77,26 @@ class StageTime:
     slowest: list[tuple[str, float]]
 
 
+def report(_settings: object, folder: DatasetFolder) -> Path:
+    """The stage `report`: write the report of a data set."""
+    return write_report(
+        folder.path,
+        rows=list(folder.table),
+        rules=folder.list_rules(),
+        timings={
+            stage: [(key, outcome.seconds) for key, outcome in folder.journal(stage).read().items()]
+            for stage in folder.settings["stages"]
+        },
+        input_folder=str(folder.settings["input"] or ""),
+        date=datetime.now(UTC).date().isoformat(),
+    )
+
+
 def write_report(  # noqa: PLR0913 (keyword-only)
     dataset: Path,
     *,
     rows: Sequence[Row],
-    thresholds: Sequence[ThresholdLine],
+    rules: Mapping[str, Rule],
     timings: Mapping[str, Sequence[tuple[str, float]]],
     input_folder: str = "",
     date: str = "",
@@ -111,7 +108,7 @@ def write_report(  # noqa: PLR0913 (keyword-only)
     Args:
         dataset: The folder that the clips lie in.
         rows: The clips table.
-        thresholds: The rules, in the order in which they are applied.
+        rules: The rules by stage, in the order in which they are applied.
         timings: Seconds per file (a clip or a source) of each stage that ran, the stages in order.
         input_folder: Where the raw videos lie, as text.
         date: When the report was made, as text.
@@ -139,8 +136,8 @@ def write_report(  # noqa: PLR0913 (keyword-only)
         input_folder=input_folder,
         date=date,
         slowest=_list_times(timings),
-        steps=follow_clips(rows, thresholds, timings),
-        **_describe_rows(dataset, rows, thresholds, max_clips),
+        steps=follow_clips(rows, rules, timings),
+        **_describe_rows(dataset, rows, [rule for rule in rules.values() if isinstance(rule, Threshold)], max_clips),
     )
     path = out or dataset / REPORT_NAME
     with atomic_path(path) as part:
@@ -148,9 +145,9 @@ def write_report(  # noqa: PLR0913 (keyword-only)
     return path
 
 
-def find_scores(clips: Sequence[Row], thresholds: Sequence[ThresholdLine] = ()) -> list[str]:
+def find_scores(clips: Sequence[Row], thresholds: Sequence[Threshold] = ()) -> list[str]:
     """Columns that hold numbers, in order: those of the thresholds, and whatever has a number and nothing else."""
-    compared = {line.column for line in thresholds}
+    compared = {threshold.column for threshold in thresholds}
     found = []
     for column in dict.fromkeys(name for row in clips for name in row):
         values = [value for row in clips if (value := row.get(column)) is not None]
@@ -161,7 +158,7 @@ def find_scores(clips: Sequence[Row], thresholds: Sequence[ThresholdLine] = ()) 
 
 
 def _describe_rows(
-    dataset: Path, rows: Sequence[Row], thresholds: Sequence[ThresholdLine], max_clips: int
+    dataset: Path, rows: Sequence[Row], thresholds: Sequence[Threshold], max_clips: int
 ) -> dict[str, Any]:
     """What the template shows of the table."""
     clips = [row for row in rows if row.get("file_path")]
@@ -188,23 +185,21 @@ def _describe_rows(
     }
 
 
-def _distribute(
-    clips: Sequence[Row], column: str, thresholds: Sequence[ThresholdLine], label: str = ""
-) -> Distribution:
-    lines = [line for line in thresholds if line.column == column and (line.minimum, line.maximum) != (None, None)]
+def _distribute(clips: Sequence[Row], column: str, thresholds: Sequence[Threshold], label: str = "") -> Distribution:
+    bounds = [bound for bound in thresholds if bound.column == column and bound != Threshold(column)]
     numbers = [(number, is_kept(row)) for row in clips if (number := read_number(row, column)) is not None]
     histogram = chart.draw_histogram(
         [number for number, kept in numbers if kept],
         [number for number, kept in numbers if not kept],
-        minima=[line.minimum for line in lines if line.minimum is not None],
-        maxima=[line.maximum for line in lines if line.maximum is not None],
+        minima=[bound.minimum for bound in bounds if bound.minimum is not None],
+        maxima=[bound.maximum for bound in bounds if bound.maximum is not None],
     )
-    inside = sum(all(line.keeps(number) for line in lines) for number, _ in numbers)
+    inside = sum(all(bound.keeps(number) for bound in bounds) for number, _ in numbers)
     return Distribution(
         column=label or column,
         chart=histogram,
         text=describe_numbers(number for number, _ in numbers),
-        inside=inside if lines and numbers else None,
+        inside=inside if bounds and numbers else None,
         total=len(numbers),
         missing=len(clips) - len(numbers),
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from easyanimate_data.preparation.report.page import ThresholdLine
+    from easyanimate_data.preparation.rule import Threshold
 
 NUM_FRAMES = 4
 PICTURE_WIDTH, PICTURE_HEIGHT = 320, 160
@@ -32,8 +32,8 @@ KEPT = "kept"
 
 
 @dataclass(frozen=True)
-class Score:
-    """A number of a clip; `outside` when it is out of the range that is kept."""
+class CardScore:
+    """A score on a card, as text; `outside` when it is out of the range that is kept."""
 
     column: str
     value: str
@@ -61,7 +61,7 @@ class Card:
     pictures: list[str]
     tall: bool
     problem: str
-    scores: list[Score]
+    scores: list[CardScore]
     like: str
     error: str
     caption: str
@@ -78,15 +78,15 @@ class Sheet:
 
 def choose_evenly(items: Sequence[Any], most: int) -> list[Any]:
     """At most `most` items, evenly spread from the first to the last."""
-    places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
-    return [items[place] for place in places]
+    indices = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
+    return [items[index] for index in indices]
 
 
 def make_sheets(
     dataset: Path,
     clips: Sequence[Mapping[str, Any]],
     columns: Sequence[str],
-    thresholds: Sequence[ThresholdLine],
+    thresholds: Sequence[Threshold],
     max_clips: int,
 ) -> list[Sheet]:
     """Lay out the kept clips, then the dropped ones by reason, the most frequent reason first.
@@ -111,17 +111,15 @@ def make_sheets(
 
 
 def cut_text(text: str, most: int) -> str:
-    """The begin of a text that is far longer than `most` Latin letters, or all of it; Chinese ones are wide."""
+    """The beginning of a text that is far longer than `most` Latin letters, or all of it; Chinese ones are wide."""
     widths = np.cumsum([1 + (unicodedata.east_asian_width(char) in "WF") for char in text])
     return text if not text or widths[-1] <= 1.25 * most else text[: int(np.searchsorted(widths, most, "right"))]
 
 
-def _make_card(
-    dataset: Path, row: Mapping[str, Any], columns: Sequence[str], thresholds: Sequence[ThresholdLine]
-) -> Card:
+def _make_card(dataset: Path, row: Mapping[str, Any], columns: Sequence[str], thresholds: Sequence[Threshold]) -> Card:
     numbers = {column: number for column in columns if (number := read_number(row, column)) is not None}
     scores = [
-        Score(column, f"{number:.4g}", any(line.column == column and not line.keeps(number) for line in thresholds))
+        CardScore(column, f"{number:.4g}", any(line.column == column and not line.keeps(number) for line in thresholds))
         for column, number in numbers.items()
     ]
     pictures, problem = _picture_clip(dataset / row["file_path"])
@@ -144,8 +142,8 @@ def _picture_clip(path: Path) -> tuple[list[str], str]:
     """Frames from the first to the last as data URIs, or none and why."""
     try:
         timeline = read_timeline(path)
-        places = sorted({int(place) for place in np.linspace(0, len(timeline) - 1, NUM_FRAMES).round()})
-        frames = read_frames(path, places, timeline=timeline)
+        indices = sorted({int(index) for index in np.linspace(0, len(timeline) - 1, NUM_FRAMES).round()})
+        frames = read_frames(path, indices, timeline=timeline)
     except (MediaError, OSError) as error:
         return [], getattr(error, "message", None) or str(error)
     return [_encode(Image.fromarray(frame)) for frame in frames], ""

@@ -32,7 +32,7 @@ def load_siglip(
     Args:
         model: Folder or Hugging Face id of a SigLIP model.
         head: File with the head's weights; None fetches the published one.
-        device: None takes the GPU where there is one.
+        device: Name of the device; None takes the best there is.
         dtype: Number format of the SigLIP model; the head stays in float32.
 
     Returns:
@@ -54,7 +54,7 @@ def load_clip(
     Args:
         model: Folder or Hugging Face id of a CLIP model.
         head: File with the head's weights; None fetches the published one.
-        device: None takes the GPU where there is one.
+        device: Name of the device; None takes the best there is.
         dtype: Number format of the CLIP model; the head stays in float32.
 
     Returns:

@@ -31,7 +31,7 @@ def load_clip_score(
     Args:
         model: Folder or Hugging Face id of a model for images and texts. A caption is cut at its longest text, which
             is 77 tokens for CLIP.
-        device: None takes the GPU where there is one.
+        device: Name of the device; None takes the best there is.
         dtype: Number format of the model.
 
     Returns:

@@ -26,7 +26,7 @@ def load(
 
     Args:
         model: Folder or Hugging Face id of a CLIP, SigLIP or DINOv2 model, such as facebook/dinov2-large.
-        device: None takes the GPU where there is one.
+        device: Name of the device; None takes the best there is.
         dtype: Number format of the model.
 
     Returns:

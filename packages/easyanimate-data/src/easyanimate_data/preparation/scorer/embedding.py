@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.errors import WeightsError
 
-from easyanimate_data.preparation.network import load_whole, loading, pick_device
+from easyanimate_data.preparation.network import load_whole, loading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ class Embedder:
     network: Any
     image_processor: Any
     tokenizer: Any
-    device: str
+    device: torch.device
 
     def embed_clips(self, clips: Sequence[Frames]) -> list[torch.Tensor]:
         """One float32 [T, D] per clip, on the CPU, each row of length 1. The clips may differ in size and length."""
@@ -62,7 +62,7 @@ class Embedder:
         import torch
 
         longest = min(self.tokenizer.model_max_length, self.network.config.text_config.max_position_embeddings)
-        # SigLIP reads the last place, so that it wants texts as long as in its training.
+        # SigLIP reads the last token, so that it needs texts as long as in its training.
         padding = "max_length" if self.network.config.model_type.startswith("siglip") else True
         tokens = self.tokenizer(
             list(texts), padding=padding, truncation=True, max_length=longest, return_tensors="pt"
@@ -82,7 +82,7 @@ def load_embedder(model: str | Path, *, device: str | None, dtype: str, texts: b
 
     Args:
         model: Folder or Hugging Face id.
-        device: None takes the GPU where there is one.
+        device: Name of the device; None takes the best there is.
         dtype: "float32", "bfloat16" or "float16".
         texts: Whether its text half is needed; left out otherwise, where the model allows.
 
@@ -93,17 +93,18 @@ def load_embedder(model: str | Path, *, device: str | None, dtype: str, texts: b
     expected = f"a Hugging Face id or a folder of a model for images{' and texts' if texts else ''}"
     with loading(model, expected=expected, extra="score"):
         import transformers
+        from easyanimate_torch.device import choose_device
 
-        place = pick_device(device)
+        target = choose_device(device)
         kind = transformers.AutoConfig.from_pretrained(model).model_type
         network_class = "AutoModel" if texts else _VISION_PARTS.get(kind, "AutoModel")
-        network = load_whole(getattr(transformers, network_class), model, dtype)
+        network = load_whole(getattr(transformers, network_class), model, dtype, target)
         # Pillow scales frames as in the models' training; torchvision's numbers differ a little.
         image_processor = transformers.AutoImageProcessor.from_pretrained(model, backend="pil")
         tokenizer = transformers.AutoTokenizer.from_pretrained(model) if texts else None
     if texts and not hasattr(network, "get_text_features"):
         raise WeightsError("The model has no vectors for texts.", received=f"{model} ({kind})", expected="CLIP, SigLIP")
-    return Embedder(network.to(place), image_processor, tokenizer, place)
+    return Embedder(network, image_processor, tokenizer, target)
 
 
 def _pooled(output: Any) -> torch.Tensor:

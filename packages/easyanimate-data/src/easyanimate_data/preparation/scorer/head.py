@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from easyanimate_core.errors import WeightsError
 
-from easyanimate_data.preparation.network import loading, read_weights
+from easyanimate_data.preparation.network import loading
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ SIGLIP_HEAD = PublishedHead(
         "https://github.com/discus0434/aesthetic-predictor-v2-5/raw/3125a9e1f275092432ffc336f2908eda812c373c"
         "/models/aesthetic_predictor_v2_5.pth"
     ),
-    layers=tuple(f"scoring_head.{place}" for place in (0, 2, 4, 6, 8)),
+    layers=tuple(f"scoring_head.{index}" for index in (0, 2, 4, 6, 8)),
 )
 LAION_HEAD = PublishedHead(
     name="improved-aesthetic-predictor",
@@ -50,7 +50,7 @@ LAION_HEAD = PublishedHead(
         "https://github.com/christophschuhmann/improved-aesthetic-predictor/raw"
         "/6934dd81792f086e613a121dbce43082cb8be85e/sac%2Blogos%2Bava1-l14-linearMSE.pth"
     ),
-    layers=tuple(f"layers.{place}" for place in (0, 2, 4, 6, 7)),
+    layers=tuple(f"layers.{index}" for index in (0, 2, 4, 6, 7)),
     sha256="21dd590f3ccdc646f0d53120778b296013b096a035a2718c9cb0d511bff0f1e0",
 )
 
@@ -68,6 +68,7 @@ def load_head(published: PublishedHead, path: str | Path | None, width: int) -> 
     """
     with loading(path or published.url, expected=f"a file with the head of {published.name}", extra="score"):
         import torch
+        from easyanimate_torch.checkpoint import read_weights
 
         file = Path(path) if path else _fetch(published)
         weights = read_weights(file)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from easyanimate_data.preparation.network import loading, needs_extra, pick_device, read_weights
+from easyanimate_data.preparation.network import loading, needs_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +25,7 @@ def load(
 
     Args:
         model_dir: Folder with craft_mlt_25k.pth, which is fetched when missing; None takes EasyOCR's own folder.
-        device: None takes the GPU where there is one.
+        device: Name of the device; None takes the best there is.
         compat: As the original: slanted boxes count nothing.
 
     Returns:
@@ -68,17 +68,19 @@ def _load_detector(folder: Path | None, device: str | None) -> Any:
     with needs_extra("score"):
         import easyocr
         import torch
+        from easyanimate_torch.checkpoint import read_weights
+        from easyanimate_torch.device import choose_device
         from easyocr.craft import CRAFT
         from easyocr.detection import get_textbox
         from easyocr.easyocr import MODULE_PATH
 
-    place = pick_device(device)
+    target = choose_device(device)
     folder = folder or Path(MODULE_PATH) / "model"
     path = folder / _DETECTOR_FILE
     with loading(path, expected=f"a folder with EasyOCR's detector {_DETECTOR_FILE}", extra="score"):
         reader: Any = easyocr.Reader(
             ["en", "ch_sim"],
-            gpu=place,  # pyright: ignore[reportArgumentType] (EasyOCR takes a device as well)
+            gpu=str(target),  # pyright: ignore[reportArgumentType] (EasyOCR takes a device as well)
             model_storage_directory=str(folder),
             user_network_directory=str(folder),
             detector=False,
@@ -91,7 +93,7 @@ def _load_detector(folder: Path | None, device: str | None) -> Any:
             network = CRAFT()
         weights = {name.removeprefix("module."): value for name, value in read_weights(path).items()}
         network.load_state_dict(weights, assign=True)
-    reader.detector = network.to(place).eval().requires_grad_(requires_grad=False)
+    reader.detector = network.to(target).eval().requires_grad_(requires_grad=False)
     reader.get_textbox = get_textbox
     return reader
 

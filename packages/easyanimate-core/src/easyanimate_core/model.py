@@ -1,0 +1,262 @@
+"""The short entrance: a model with its weights, opened by name, that makes clips.
+
+    model = open_model("v4")
+    model.make("a red circle moves to the right", seed=1).save("circle.mp4")
+
+Nothing here draws on a terminal: notes and warnings go to the logger `easyanimate`, progress to `on_progress`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from easyanimate_core.clip import Clip, ClipPlan
+from easyanimate_core.errors import RequestError, near_misses
+from easyanimate_core.hookspecs import PROJECT
+from easyanimate_core.machine import read_machine
+from easyanimate_core.manifest import InputFile, Manifest, WeightsRecord, describe_request
+from easyanimate_core.memory import check_memory, explain_load, explain_run, explaining_memory
+from easyanimate_core.part_files import check_lora_files, check_part_files, find_trained, parse_lora
+from easyanimate_core.planning import check_request, plan_clip
+from easyanimate_core.registry import load_plugins
+from easyanimate_core.request import Progress
+from easyanimate_core.spec import LoadOptions, LoraFile
+from easyanimate_core.weights import complete_spec, find_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from easyanimate_core.interfaces import VideoPipeline
+    from easyanimate_core.registry import Plugins
+    from easyanimate_core.request import Defaults, TrainedRange, VideoRequest
+    from easyanimate_core.spec import ModelSpec
+    from easyanimate_core.weights import FoundWeights
+
+_LOG = logging.getLogger(PROJECT)
+_ARGUMENTS = ("weights", "device", "dtype", "loras", "plugins")
+
+
+def open_model(  # noqa: PLR0913 (keyword-only)
+    model: str,
+    *,
+    weights: str | Path = "auto",
+    device: str | None = None,
+    dtype: str | None = None,
+    loras: Sequence[LoraFile | str | Path] = (),
+    plugins: Plugins | None = None,
+    **parts: Path | str | None,
+) -> Model:
+    """Find a model and its weights and check them; the weights are loaded when the first clip is made.
+
+    Args:
+        model: Key of the model: "v4"; `ea models` lists them.
+        weights: "auto", a name from `ea weights`, a folder, or a Hugging Face repository. "auto" takes the official
+            weights when they are on this machine, else the demo weights, and says so in the log.
+        device: "cuda", "cuda:1", "mps" or "cpu"; None takes the best there is.
+        dtype: "bfloat16", "float16" or "float32"; None takes the one that suits the device.
+        loras: LoRA files to apply, in order; "FILE:WEIGHT" gives a weight. The folder of a training stands for what it
+            wrote.
+        plugins: What is installed; None looks.
+        parts: Files beside the weights that the model takes, by name: `transformer=`, and `motion_module=` for V1.
+
+    Raises:
+        PluginError: There is no such model.
+        WeightsError: The weights are not here, damaged, or of another model; the error says what to do.
+        RequestError: The model takes no such part, or a LoRA file is missing.
+    """
+    plugins = plugins or load_plugins()
+    spec = plugins.model(model)
+    for name in parts:
+        if name not in {part.name for part in spec.part_files} and (hint := near_misses(name, _ARGUMENTS)):
+            raise RequestError(
+                f"open_model has no argument {name}.", received=name, expected=", ".join(_ARGUMENTS), fix=hint
+            )
+    files = {name: find_trained(Path(path), name) for name, path in parts.items() if path is not None}
+    applied = tuple(lora if isinstance(lora, LoraFile) else parse_lora(str(lora)) for lora in loras)
+    check_part_files(files, spec, plugins.models().values())
+    check_lora_files(applied)
+    found = find_weights(str(weights), spec, plugins)
+    if found.note:
+        _LOG.warning(found.note, extra={"is_note": True})
+    options = LoadOptions(weights=found.folder, dtype=dtype, device=device, loras=applied, parts=files)
+    if spec.find_files is not None:
+        options = spec.find_files(options)
+    spec = complete_spec(spec, found.folder)
+    registered = spec.samplers == "registered"
+    return Model(spec, found, options, samplers=tuple(plugins.schedulers()) if registered else tuple(spec.samplers))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model with its weights, found and checked; use `open_model`.
+
+    Args:
+        spec: The model, as its weights complete it.
+        weights: Its weights.
+        options: How it is loaded.
+        samplers: Names of the samplers that it accepts; empty accepts any.
+    """
+
+    spec: ModelSpec
+    weights: FoundWeights
+    options: LoadOptions
+    samplers: tuple[str, ...] = ()
+    _warnings: set[str] = field(default_factory=set[str], init=False, repr=False, compare=False)
+
+    @cached_property
+    def defaults(self) -> Defaults:
+        """What a request takes where nothing is asked for: of the weights, else of their source, else of the model."""
+        base = (self.weights.source and self.weights.source.defaults) or self.spec.defaults
+        return self.weights.folder.defaults(base) if self.weights.folder else base
+
+    @cached_property
+    def trained(self) -> TrainedRange | None:
+        """What the weights were trained on; None where nobody says."""
+        base = (self.weights.source and self.weights.source.trained) or self.spec.trained
+        return self.weights.folder.trained(base) if self.weights.folder else base
+
+    def training(self, trainer: str) -> dict[str, Any]:
+        """Usual settings of a trainer ("dit", "lora", "vae") by whole names: of the model, then of the weights."""
+        usual = self.spec.training.get(trainer, {})
+        return {**usual, **(self.weights.folder.training(trainer) if self.weights.folder else {})}
+
+    def using(self, pipeline: VideoPipeline) -> Model:
+        """The same model with a pipeline that is loaded already, such as one that is being trained."""
+        model = replace(self)
+        model.__dict__["pipeline"] = pipeline
+        return model
+
+    def plan(self, prompt: str, **settings: Any) -> ClipPlan:
+        """Fill in the defaults, read the files, check everything that does not need the weights; log warnings.
+
+        Args:
+            prompt: What the video shows.
+            settings: Fields of `VideoRequest`; None leaves one open. Pictures and videos may be paths.
+
+        Raises:
+            RequestError, MediaError: For anything the model cannot do, or a file that cannot be read.
+        """
+        plan = plan_clip({**settings, "prompt": prompt}, self.spec, self.defaults, samplers=self.samplers)
+        self._warn(plan.request)
+        return plan
+
+    def check(self, request: VideoRequest) -> None:
+        """Raise `RequestError` unless the model can make the clip of a request; log warnings."""
+        check_request(request, self.spec, samplers=self.samplers)
+        self._warn(request)
+
+    def make(self, prompt: str | ClipPlan, **settings: Any) -> Clip:
+        """Make a clip.
+
+        Args:
+            prompt: What the video shows; or a plan.
+            settings: As `plan` takes them.
+
+        Raises:
+            RequestError, MediaError: See `plan`.
+            WeightsError: The weights cannot be loaded.
+            EasyAnimateError: Memory does not suffice; the error names sizes that need less.
+        """
+        plan = prompt if isinstance(prompt, ClipPlan) else self.plan(prompt, **settings)
+        request = plan.request
+        clock = PhaseClock(request.on_progress)
+        self.load(clock)
+        with explaining_memory(explain_run(request, self.spec.shapes, self.options)):
+            video = self.pipeline(replace(request, on_progress=clock))
+        seconds = dict(clock.seconds)
+        return Clip(video, request, lambda: self._describe(plan, seconds))
+
+    def load(self, on_progress: Callable[[Progress], None] | None = None) -> None:
+        """Load the weights unless they are loaded.
+
+        Args:
+            on_progress: Told of the phase "load".
+        """
+        if "pipeline" in self.__dict__:
+            return
+        clock = PhaseClock(on_progress)
+        clock(Progress("load", 0, 1))
+        _ = self.pipeline
+        clock(Progress("load", 1, 1))
+
+    @cached_property
+    def pipeline(self) -> VideoPipeline:
+        """What makes the clips; loaded when it is first asked for."""
+        check_memory(self.options)
+        _ = self._files  # as they are now
+        with explaining_memory(explain_load(self.options)):
+            return self.spec.load(self.options)
+
+    @cached_property
+    def _files(self) -> tuple[InputFile, ...]:
+        """The files beside the weights that the model is loaded from."""
+        parts = {name.replace("_", "-"): path for name, path in self.options.parts.items()}
+        return (
+            *(InputFile.read(role, path) for role, path in parts.items()),
+            *(InputFile.read("lora", lora.path, weight=lora.weight) for lora in self.options.loras),
+        )
+
+    def _warn(self, request: VideoRequest) -> None:
+        """Tell what is far from what the weights were trained on, each thing once; a long video is made in parts."""
+        num_frames = request.segment_frames or request.num_frames
+        for line in self.trained.warn(num_frames, request.height, request.width) if self.trained else ():
+            if line not in self._warnings:
+                self._warnings.add(line)
+                _LOG.warning(line)
+
+    def _describe(self, plan: ClipPlan, seconds: dict[str, float]) -> Manifest:
+        folder = self.weights.folder
+        record = WeightsRecord(name=self.weights.name)
+        if folder is not None:
+            record = replace(record, folder=str(folder.path.resolve()), hashes=folder.hashes)
+        device, dtype = self._find_place()
+        return Manifest(
+            model=self.spec.key,
+            weights=record,
+            request=describe_request(plan.request),
+            inputs=(*plan.inputs, *self._files),
+            device=device,
+            dtype=dtype,
+            timings=seconds,
+        )
+
+    def _find_place(self) -> tuple[str, str]:
+        """Device and number format: what the pipeline says, else what was asked for, else what suits the machine."""
+        device: Any = getattr(self.pipeline, "device", None) or self.options.device
+        dtype: Any = getattr(self.pipeline, "dtype", None) or self.options.dtype
+        if (device is None or dtype is None) and "torch" in sys.modules:
+            fitting = [best for best in read_machine().devices if best.name.startswith(str(device or ""))]
+            if fitting:
+                device, dtype = device or fitting[0].name, dtype or fitting[0].dtypes[0]
+        return str(device or "cpu"), str(dtype or "float32").removeprefix("torch.")
+
+
+@dataclass
+class PhaseClock:
+    """Measures the phases of a run by what the run tells of its progress, and passes it on.
+
+    Args:
+        on_progress: Told everything, too.
+    """
+
+    on_progress: Callable[[Progress], None] | None = None
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    """Seconds by phase, in order: the time since the step before counts for a step's phase."""
+
+    def __post_init__(self) -> None:
+        """Begin."""
+        self._last = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        """Take in one step."""
+        now = time.monotonic()
+        self.seconds[progress.phase] = self.seconds.get(progress.phase, 0.0) + now - self._last
+        self._last = now
+        if self.on_progress is not None:
+            self.on_progress(progress)

@@ -1,0 +1,187 @@
+"""From what was asked for to a clip that is ready to be made: defaults filled in, files read, everything checked."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from easyanimate_core.clip import ClipPlan
+from easyanimate_core.errors import MediaError, RequestError, near_misses
+from easyanimate_core.manifest import InputFile
+from easyanimate_core.request import Task, Video, VideoRequest
+from easyanimate_core.shapes import PixelShape
+from easyanimate_core.video import read_image, read_mask, read_video
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from easyanimate_core.request import Defaults
+    from easyanimate_core.spec import ModelSpec
+
+REDRAW_STRENGTH = 0.7
+"""Of a source video without a mask: at 1, nothing of it would be left. The original's scripts use the same."""
+
+ROLES = {"start_images": "image", "end_image": "end-image", "video": "video", "mask": "mask"}
+"""Settings of a request that come from files, and what a manifest calls them."""
+
+
+def plan_clip(
+    settings: Mapping[str, Any], spec: ModelSpec, defaults: Defaults, *, samplers: Sequence[str] = ()
+) -> ClipPlan:
+    """Make everything ready that does not need the model.
+
+    Args:
+        settings: Fields of `VideoRequest`; None leaves one open. Pictures and videos may be paths: `start_images` one
+            or several, `end_image`, `video`, `mask`.
+        spec: The model.
+        defaults: Values for what is left open.
+        samplers: Names that the model accepts; empty accepts any.
+
+    Raises:
+        RequestError, MediaError: For anything the model cannot do, or a file that cannot be read.
+    """
+    known = [item.name for item in fields(VideoRequest)]
+    for name in settings:
+        if name not in known:
+            raise RequestError(
+                f"There is no setting {name}.", received=name, expected=", ".join(known), fix=near_misses(name, known)
+            )
+    given = {name: value for name, value in settings.items() if value is not None}
+    prompt = given.get("prompt", "")
+    if not prompt.strip():
+        raise RequestError("The prompt is empty.", received=repr(prompt), fix='add --prompt "what to show"')
+    sources = _Sources.read(given, defaults.num_frames)
+    values = {**asdict(defaults), **given, **sources.values}
+    if sources.video is not None:
+        values |= _fit_to_video(sources.video, given, spec)
+        values["strength"] = given.get("strength", 1.0 if sources.has_mask else REDRAW_STRENGTH)
+    request = VideoRequest(**values)
+    check_request(request, spec, samplers=samplers)
+    return ClipPlan(request, sources.inputs)
+
+
+def check_request(request: VideoRequest, spec: ModelSpec, *, samplers: Sequence[str] = ()) -> None:
+    """Raise `RequestError` unless the model can do the task, the size, the frames and the sampler."""
+    if request.task not in spec.tasks:
+        raise RequestError(
+            f"The model {spec.key} cannot do that.",
+            received=request.task,
+            expected=", ".join(spec.tasks),
+            fix="`ea models` lists what each model can do",
+        )
+    if request.segment_frames is not None and Task.IMAGE_TO_VIDEO not in spec.tasks:
+        raise RequestError(
+            f"The model {spec.key} cannot make a long video: every part goes on from the images of the one before.",
+            received=f"--segment {request.segment_frames}",
+            fix="leave out --segment and --overlap",
+        )
+    if samplers and request.sampler not in samplers:
+        raise RequestError(
+            "There is no such sampler.",
+            received=request.sampler,
+            expected=", ".join(samplers),
+            fix=near_misses(request.sampler, samplers),
+        )
+    if spec.shapes is None:
+        return
+    if request.segment_frames is None:
+        spec.shapes.check(PixelShape(request.num_frames, request.height, request.width))
+    else:
+        spec.shapes.check(PixelShape(request.segment_frames, request.height, request.width))
+        # A long video is made of segments: only a segment is bound to what the model was trained for.
+        endless = replace(spec.shapes, max_frames=max(spec.shapes.max_frames, request.num_frames * 2))
+        endless.check(PixelShape(request.num_frames, request.height, request.width))
+
+
+def read_sources(inputs: Iterable[InputFile], num_frames: int) -> dict[str, Any]:
+    """Read the files of a manifest again, by the names that `VideoRequest` has for them.
+
+    Raises:
+        MediaError: A file is gone or has changed.
+    """
+    files = [item for item in inputs if item.role in ROLES.values()]
+    given: dict[str, Any] = {"num_frames": num_frames}
+    for name, role in ROLES.items():
+        paths = tuple(item.check() for item in files if item.role == role)
+        if paths:
+            given[name] = paths if name == "start_images" else paths[0]
+    return dict(_Sources.read(given, num_frames).values)
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """The pictures and videos of a request.
+
+    Args:
+        values: By the names that `VideoRequest` has for them.
+        inputs: Where they came from.
+    """
+
+    values: Mapping[str, Any]
+    inputs: tuple[InputFile, ...]
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any], default_frames: int) -> _Sources:
+        """Read what is given as a path; of a video, only as many frames as are asked for are taken."""
+        num_frames = given.get("num_frames", default_frames)
+        readers: dict[str, Callable[[Path], Any]] = {
+            "start_images": read_image,
+            "end_image": read_image,
+            "video": partial(read_video, max_frames=num_frames),
+            "mask": read_mask,
+        }
+        values: dict[str, Any] = {}
+        inputs: list[InputFile] = []
+        for name, role in ROLES.items():
+            if name not in given:
+                continue
+            sources = cast("list[Any]", given[name] if _is_several(given[name]) else [given[name]])
+            found: list[Any] = []
+            for source in sources:
+                if _is_path(source):
+                    found.append(readers[name](Path(source)))
+                    inputs.append(InputFile.read(role, Path(source)))
+                elif isinstance(source, Video):
+                    found.append(replace(source, frames=source.frames[:num_frames]))
+                    inputs.append(InputFile.describe(role, source.frames))
+                else:
+                    found.append(source)
+                    inputs.append(InputFile.describe(role, source))
+            values[name] = tuple(found) if name == "start_images" else found[0]
+        return cls(values, tuple(inputs))
+
+    @property
+    def video(self) -> Video | None:
+        """The source video."""
+        return self.values.get("video")
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether a mask says where to generate."""
+        return "mask" in self.values
+
+
+def _is_path(source: Any) -> bool:
+    return isinstance(source, str | Path)
+
+
+def _is_several(sources: Any) -> bool:
+    return isinstance(sources, list | tuple)
+
+
+def _fit_to_video(video: Video, given: Mapping[str, Any], spec: ModelSpec) -> dict[str, Any]:
+    """Frames and frame rate of a clip from a video: those of the video where nothing else was asked for."""
+    available = len(video.frames)
+    longest = spec.shapes.near_frames(available)[0] if spec.shapes else available
+    num_frames = given.get("num_frames", longest)
+    if num_frames > available:
+        name = given["video"] if _is_path(given["video"]) else "a video"
+        raise MediaError(
+            "The video is shorter than the clip.",
+            received=f"{name}: {available} frames for {num_frames}",
+            expected="at least as many frames as the clip has",
+            fix=f"use --frames {longest}",
+        )
+    return {"num_frames": num_frames, "fps": given.get("fps", video.fps)}

@@ -1,0 +1,243 @@
+"""What is asked of a model and what comes back: requests that validate themselves, videos, progress, usual values.
+
+Axes: T frames, H height, W width, 3 red, green, blue; pixels are uint8.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from easyanimate_core.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+
+class Task(StrEnum):
+    """What a model can be asked for."""
+
+    TEXT_TO_VIDEO = "text-to-video"
+    TEXT_TO_IMAGE = "text-to-image"
+    IMAGE_TO_VIDEO = "image-to-video"
+    VIDEO_TO_VIDEO = "video-to-video"
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Values a request takes where the user gave none.
+
+    A model has its own; weights may carry others in `easyanimate.json` beside `model_index.json`.
+    """
+
+    height: int = 384
+    width: int = 672
+    num_frames: int = 72
+    fps: int = 24
+    num_inference_steps: int = 25
+    guidance_scale: float = 7.0
+    sampler: str = "euler"
+
+
+@dataclass(frozen=True)
+class TrainedRange:
+    """What weights were trained on; a request far from it is warned of.
+
+    Args:
+        min_frames: Shortest clip, an image apart.
+        max_frames: Longest clip.
+        min_side: Side of a square with as many pixels as the smallest training resolution.
+        max_side: The same of the largest.
+    """
+
+    min_frames: int = 1
+    max_frames: int = 144
+    min_side: int = 512
+    max_side: int = 512
+
+    def warn(self, num_frames: int, height: int, width: int) -> list[str]:
+        """A line for everything about a clip that is far from the range."""
+        lines: list[str] = []
+        if num_frames != 1 and not self.min_frames <= num_frames <= self.max_frames:
+            frames = _range(self.min_frames, self.max_frames)
+            lines.append(f"These weights were trained on clips of {frames} frames; {num_frames} may look worse.")
+        if not self.min_side**2 / _FAR_AREA <= height * width <= self.max_side**2 * _FAR_AREA:
+            sides = _range(f"{self.min_side}x{self.min_side}", f"{self.max_side}x{self.max_side}")
+            lines.append(f"These weights were trained on about {sides} pixels; {height}x{width} may look worse.")
+        return lines
+
+
+_FAR_AREA = 2.0
+"""Times as many or as few pixels as in training that are far from it."""
+
+
+def _range(low: object, high: object) -> str:
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of work: `step` of `total` in a phase ("text", "encode", "denoise", "decode", ...)."""
+
+    phase: str
+    step: int
+    total: int
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """A clip: frames uint8 [T, H, W, 3], and frames per second."""
+
+    frames: np.ndarray[Any, Any]
+    fps: float
+
+    def __post_init__(self) -> None:
+        """Refuse anything but uint8 [T, H, W, 3] with at least one frame."""
+        shape = tuple(self.frames.shape)
+        if str(self.frames.dtype) != "uint8" or shape[3:] != (3,) or 0 in shape:
+            raise RequestError(
+                "A video is an array of pixels.",
+                received=f"{self.frames.dtype} {list(shape)}",
+                expected="uint8 [frames, height, width, 3] with at least one frame",
+            )
+        if not self.fps > 0:
+            raise RequestError("Frames per second must be positive.", received=self.fps, expected="a number above 0")
+
+
+def _check_pixels(what: str, pixels: Any, shape: tuple[int | None, ...], expected: str) -> None:
+    """Raise `RequestError` unless something is an array of whole pixels of this shape, in which None is any size."""
+    found: tuple[int, ...] = tuple(pixels.shape) if hasattr(pixels, "shape") else ()
+    fits = len(found) == len(shape) and all(
+        size and wanted in (None, size) for size, wanted in zip(found, shape, strict=True)
+    )
+    if not fits or str(pixels.dtype) != "uint8":
+        received = f"{pixels.dtype} {list(found)}" if found else type(pixels).__name__
+        raise RequestError(f"{what} is an array of pixels.", received=received, expected=expected)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class VideoRequest:
+    """Everything a pipeline needs to know to make one clip.
+
+    Args:
+        prompt: What the video shows.
+        negative_prompt: What the video must not show. It only acts with guidance.
+        num_frames: Number of frames, where 1 makes an image.
+        height: Height of the result in pixels.
+        width: Width of the result in pixels.
+        fps: Frames per second of the result.
+        num_inference_steps: Number of denoising steps.
+        guidance_scale: How closely to follow the prompt (the scale of classifier-free guidance, where 1 turns it off).
+        guidance_rescale: How much of the over-exposure that high guidance brings to undo, from 0 (nothing) to 1. It
+            brings the contrast of the guided prediction back to that without guidance; about 0.7 is usual
+            (arXiv 2305.08891).
+        sampler: Name of the sampler, one of those that `ea models show KEY` lists.
+        seed: Seed of all randomness, so that the same seed makes the same video.
+        start_images: Image that the video begins with, or the images of its first frames. Each is uint8 [H, W, 3] of
+            any size.
+        end_image: Image that the video ends with, beside the one that it begins with. It is uint8 [H, W, 3] of any
+            size.
+        video: Video to change: the whole of it, or where the mask is white.
+        mask: Image or video that is white where the source video is replaced and black where it is kept. It is uint8
+            [T or 1, H, W].
+        strength: How much of the source video to replace, above 0 up to 1 (0.7 unless given, with a mask 1).
+        segment_frames: Number of frames to make at a time of a long video.
+        overlap_frames: Number of frames that neighbouring segments of a long video share.
+        on_progress: Called after every step; an exception it raises stops the run.
+    """
+
+    prompt: str = field(metadata={"option": "-p"})
+    negative_prompt: str = ""
+    num_frames: int
+    height: int
+    width: int
+    fps: float
+    num_inference_steps: int
+    guidance_scale: float
+    guidance_rescale: float = 0.0
+    sampler: str
+    seed: int = 0
+    start_images: tuple[np.ndarray[Any, Any], ...] = ()
+    end_image: np.ndarray[Any, Any] | None = None
+    video: Video | None = None
+    mask: np.ndarray[Any, Any] | None = None
+    strength: float = 1.0
+    segment_frames: int | None = None
+    overlap_frames: int | None = None
+    on_progress: Callable[[Progress], None] | None = None
+
+    def __post_init__(self) -> None:
+        """Check everything that does not depend on the model."""
+        positive = ("num_frames", "height", "width", "fps", "num_inference_steps")
+        for name in positive:
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise RequestError(f"{name} must be positive.", received=value, expected="a number above 0")
+        if not math.isfinite(self.guidance_scale):
+            raise RequestError("Guidance must be a number.", received=self.guidance_scale, expected="for example 7")
+        if not 0 <= self.guidance_rescale <= 1:
+            raise RequestError("guidance_rescale is out of range.", received=self.guidance_rescale, expected="0 to 1")
+        if not 0 < self.strength <= 1:
+            raise RequestError("Strength is out of range.", received=self.strength, expected="above 0, up to 1")
+        if not 0 <= self.seed < 2**63:
+            raise RequestError("The seed is out of range.", received=self.seed, expected="0 to 2**63 - 1")
+        self._check_sources()
+        self._check_segments()
+
+    def _check_sources(self) -> None:
+        """Images, video, mask and strength have to be what they are called, and fit one another."""
+        for picture in (*self.start_images, *(() if self.end_image is None else (self.end_image,))):
+            _check_pixels("An image", picture, (None, None, 3), "uint8 [height, width, 3]")
+        if self.mask is not None:
+            _check_pixels("A mask", self.mask, (None, None, None), "uint8 [frames, height, width]")
+        if self.end_image is not None and not self.start_images:
+            raise RequestError(
+                "An end image needs a start image.",
+                received="an end image alone",
+                expected="a start image, or a start and an end image",
+                fix="add --image FILE",
+            )
+        if self.video is not None and self.start_images:
+            raise RequestError(
+                "A clip starts from images or from a video, not from both.",
+                received="images and a video",
+                expected="either --image or --video",
+            )
+        if self.mask is not None and self.video is None:
+            raise RequestError("A mask needs a video.", received="a mask alone", fix="add --video FILE")
+        if self.video is None and self.strength < 1:
+            raise RequestError(
+                "Strength below 1 needs a source video.",
+                received=self.strength,
+                fix="add --video FILE, or drop --strength",
+            )
+
+    def _check_segments(self) -> None:
+        """A long video has both lengths, and the overlap is the shorter."""
+        if (self.segment_frames is None) != (self.overlap_frames is None):
+            raise RequestError(
+                "A long video needs the length of a segment and of the overlap.",
+                received="only one of them",
+                fix="give both --segment and --overlap, or neither",
+            )
+        if self.segment_frames is None or self.overlap_frames is None:
+            return
+        if not 0 < self.overlap_frames < self.segment_frames:
+            raise RequestError(
+                "The overlap must be shorter than the segment.",
+                received=f"segment {self.segment_frames}, overlap {self.overlap_frames}",
+                expected="0 < overlap < segment",
+            )
+
+    @property
+    def task(self) -> Task:
+        """The task that this request is."""
+        if self.video is not None:
+            return Task.VIDEO_TO_VIDEO
+        if self.start_images:
+            return Task.IMAGE_TO_VIDEO
+        return Task.TEXT_TO_IMAGE if self.num_frames == 1 else Task.TEXT_TO_VIDEO
