@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tiny_dit
-from easyanimate_core import Defaults, LoadOptions, ModelSpec
+from easyanimate_core import Defaults, LoadOptions, ModelSpec, Task
 from easyanimate_core.model import Model
 from easyanimate_core.video import read_video
 from easyanimate_core.weights import FoundWeights
@@ -17,7 +17,9 @@ DEFAULTS = Defaults(num_frames=8, height=32, width=32, fps=8, num_inference_step
 @pytest.fixture
 def make(build, configure, monkeypatch):
     """Makes the clips of a validation with a model that has `DEFAULTS`; gives them and the pipeline."""
-    spec = ModelSpec(key="tiny", summary="Small.", load=build, defaults=DEFAULTS, shapes=tiny_dit.SHAPES)
+    spec = ModelSpec(
+        key="tiny", summary="Small.", load=build, tasks=tuple(Task), defaults=DEFAULTS, shapes=tiny_dit.SHAPES
+    )
     model = Model(spec, FoundWeights(None, "none"), LoadOptions())
     monkeypatch.setattr(validation, "open_model", lambda *_, **__: model)
 
