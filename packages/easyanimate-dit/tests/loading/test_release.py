@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers import DDIMScheduler
 from easyanimate_core import LoadOptions, ShapeRule, WeightsError, WeightsFolder
 from easyanimate_core.request import Task
 from easyanimate_dit import Transformer3DModel, testing
@@ -23,6 +23,7 @@ from easyanimate_dit.loading.release import Release
 from easyanimate_dit.lora import target
 from easyanimate_dit.pixart.version_parts import make_pixart_parts
 from easyanimate_dit.testing import ReleaseContract, edit_config
+from tiny_dit import TinyVae
 from transformers import (
     BertTokenizer,
     CLIPImageProcessorPil,
@@ -41,13 +42,7 @@ TRANSFORMER = {
     "in_channels": 12,
     "enable_uvit": True,
 }
-VAE = {
-    "block_out_channels": [8, 8],
-    "down_block_types": ["DownEncoderBlock2D"] * 2,
-    "up_block_types": ["UpDecoderBlock2D"] * 2,
-    "norm_num_groups": 4,
-    "scaling_factor": 0.5,
-}
+VAE = {"latent_channels": 4, "scaling_factor": 0.5}
 
 TINY = Release(
     key="tiny",
@@ -56,7 +51,7 @@ TINY = Release(
         "transformer": ModelPart(
             target="easyanimate_dit.pixart:Transformer3DModel", config=TRANSFORMER, complete=complete_pixart_config
         ),
-        "vae": ModelPart(target="diffusers:AutoencoderKL", config=VAE, extras=VAE_EXTRAS, overflows=True),
+        "vae": ModelPart(target="tiny_dit:TinyVae", config=VAE, extras=VAE_EXTRAS, overflows=True),
         "text_encoder": T5,
         "tokenizer": TokenizerPart("transformers:BertTokenizer"),
         "scheduler": SchedulerPart(),
@@ -99,7 +94,7 @@ def checkpoint(tmp_path_factory):
     vision = CLIPVisionConfig(**image, image_size=28, patch_size=7, projection_dim=768)
     models = {
         "transformer": Transformer3DModel(**TRANSFORMER),
-        "vae": AutoencoderKL(**VAE),
+        "vae": TinyVae(**VAE),
         "text_encoder": T5EncoderModel(T5Config(**text, feed_forward_proj="gated-gelu")),
         "image_encoder": CLIPVisionModelWithProjection(vision),
         "scheduler": DDIMScheduler(beta_end=0.03),
