@@ -29,6 +29,7 @@ from easyanimate_core.testing.network import (
     TransformerCase,
     TransformerContract,
 )
+from easyanimate_core.testing.training import TrainableAutoencoderContract, TrainableTransformerContract
 from easyanimate_core.testing.plugin import PipelineContract, PluginContract
 
 __all__ = [
@@ -43,6 +44,8 @@ __all__ = [
     "SmoothingAutoencoderContract",
     "TextEncoderCase",
     "TextEncoderContract",
+    "TrainableAutoencoderContract",
+    "TrainableTransformerContract",
     "TransformerCase",
     "TransformerContract",
 ]
