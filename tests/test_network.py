@@ -19,7 +19,7 @@ from house import ROOT
 from safetensors.numpy import load_file
 
 TEMPLATE = ROOT / "templates" / "network"
-FEW_STEPS = "--max-steps 4 --checkpoint-every 2 --log-every 1 --data.batches '[[2, 8]]' --tracker none".split(" ", 8)
+FEW_STEPS = shlex.split("--max-steps 4 --checkpoint-every 2 --log-every 1 --data.batches '[[2, 8]]' --tracker none")
 """Settings of every training in place of those of the recipes."""
 
 
@@ -39,8 +39,9 @@ def installed(tmp_path_factory):
 def read_commands():
     """The lines of the page's shell blocks that a user types after installing."""
     page = (ROOT / "docs" / "network.md").read_text(encoding="utf-8")
-    lines = [line for block in re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE) for line in block.split("\n")]
-    return [shlex.split(line, comments=True) for line in lines if re.match(r"ea (train|run)|python -m|cp ", line)]
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [shlex.split(line) for line in lines if re.match(r"ea (train|run)|python -m|cp ", line)]
 
 
 def run(words):

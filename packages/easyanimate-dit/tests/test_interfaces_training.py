@@ -3,7 +3,6 @@
 import pytest
 from easyanimate_core.testing import TrainableTransformerContract
 from test_interfaces import make_hunyuan_case, make_pixart_case
-from tiny_dit import build_hunyuan
 
 
 class TestTransformer(TrainableTransformerContract):

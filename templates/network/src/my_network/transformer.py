@@ -17,7 +17,7 @@ from torch.nn import functional
 
 
 class Condition(NamedTuple):
-    """What stays the same over the steps of a run: words [B, L, D], which of them are real [B, L], their mean [B, D]."""
+    """What stays the same over the steps of a run: words [B, L, D], which are real [B, L], their mean [B, D]."""
 
     words: Tensor
     mask: Tensor
@@ -53,7 +53,7 @@ class Block(nn.Module):
 
 
 class PlainTransformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
-    """Predicts the velocity of noisy latents; `PeftAdapterMixin` lets it take LoRAs, `CacheMixin` caches of diffusers."""
+    """Predicts the velocity of noisy latents; takes LoRAs (`PeftAdapterMixin`) and caches (`CacheMixin`)."""
 
     _supports_gradient_checkpointing = True
 
@@ -87,16 +87,14 @@ class PlainTransformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         self,
         hidden_states: Tensor,
         timestep: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        encoder_attention_mask: Tensor | None = None,
         *,
         condition: Condition | None = None,
         return_dict: bool = True,
+        **conditions: Tensor,
     ) -> Any:
         """Predict [B, C, t, h, w]: sampling gives what `encode_condition` made, training what it is made of."""
         if condition is None:
-            assert encoder_hidden_states is not None and encoder_attention_mask is not None
-            condition = self.encode_condition(encoder_hidden_states, encoder_attention_mask)
+            condition = self.encode_condition(**conditions)
         p, (_, _, frames, height, width) = self.patch_size, hidden_states.shape
         grid = hidden_states.unflatten(4, (width // p, p)).unflatten(3, (height // p, p))  # B C t h p w p
         x = self.patch_in(grid.permute(0, 2, 3, 5, 1, 4, 6).flatten(4))  # B t h w D

@@ -29,8 +29,8 @@ from easyanimate_core.testing.network import (
     TransformerCase,
     TransformerContract,
 )
-from easyanimate_core.testing.training import TrainableAutoencoderContract, TrainableTransformerContract
 from easyanimate_core.testing.plugin import PipelineContract, PluginContract
+from easyanimate_core.testing.training import TrainableAutoencoderContract, TrainableTransformerContract
 
 __all__ = [
     "AutoencoderCase",
