@@ -51,7 +51,8 @@ class VideoTransformer(Network, Protocol):
     """Predicts the noise or the velocity of noisy latents.
 
     Which further arguments `encode_condition` and `forward` have is agreed between the transformer and the conditioners
-    of its model version.
+    of its model version. Offloading waits for `forward`: a method that computes besides, here and in a VAE, passes
+    through it, or is decorated with diffusers' `apply_forward_hook`.
     """
 
     def encode_condition(self, *args: Any, **conditions: Any) -> Any:

@@ -12,6 +12,7 @@ from diffusers.models.cache_utils import CacheMixin
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -72,11 +73,12 @@ class PlainTransformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         self.patch_size, self.gradient_checkpointing = patch_size, False
         values = latent_channels * patch_size**2
         self.patch_in, self.patch_out = nn.Linear(values, width), nn.Linear(width, values)
-        self.places = nn.Parameter(0.02 * torch.randn(3, max_length, width))
+        self.places = nn.Parameter(0.5 * torch.randn(3, max_length, width))
         self.text = nn.Sequential(nn.Linear(text_width, width), nn.SiLU(), nn.Linear(width, width))
         self.time_waves, self.time = Timesteps(width, True, 0), TimestepEmbedding(width, width)
         self.blocks = nn.ModuleList(Block(width, num_heads) for _ in range(num_layers))
 
+    @apply_forward_hook  # so that offloading knows that the network is used
     def encode_condition(self, encoder_hidden_states: Tensor, encoder_attention_mask: Tensor) -> Condition:
         """The words of B prompts, from the states [B, L, text_width] and the mask [B, L] of the text encoder."""
         words, mask = self.text(encoder_hidden_states), encoder_attention_mask.bool()

@@ -9,6 +9,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 STRIDE = (2, 4, 4)
@@ -57,10 +58,12 @@ class PlainVae(ModelMixin, ConfigMixin):
         # A narrow posterior at first: the noise of a wide one would drown the colours.
         self.encoder[-1].bias.data[latent_channels:] = -6.0
 
+    @apply_forward_hook  # so that offloading knows that the network is used
     def encode(self, x: Tensor) -> AutoencoderKLOutput:
         """The distribution of the latents of clips."""
         return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(self.encoder(x)))
 
+    @apply_forward_hook
     def decode_chunks(self, z: Tensor) -> Iterator[Tensor]:
         """The clips of latents, in one piece: a VAE that codes chunk by chunk would yield each as it is done."""
         yield self.decoder(z)

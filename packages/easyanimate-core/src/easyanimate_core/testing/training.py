@@ -99,9 +99,8 @@ def check_gradients(network: Any, gradients: dict[str, Tensor]) -> None:
 def check_files(network: Any, folder: Path) -> None:
     """Raise unless a model of diffusers has the same configuration and tensors after it was written and read."""
     network.save_pretrained(folder)
-    kind: Any = type(network)
     own = network.state_dict()
-    read, fresh = kind.from_pretrained(folder).state_dict(), kind.from_config(network.config).state_dict()
+    read, fresh = network.from_pretrained(folder).state_dict(), network.from_config(network.config).state_dict()
     assert own.keys() == read.keys() == fresh.keys()
     assert all((own[name] == read[name]).all() for name in own), "a tensor is not what was written"
     assert all(own[name].shape == fresh[name].shape for name in own), "the configuration makes another network"
