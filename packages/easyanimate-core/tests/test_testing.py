@@ -6,7 +6,8 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 from easyanimate_core import ModelSpec, Progress, RequestError, Video
-from easyanimate_core.testing import PipelineContract, PluginContract, check_defaults
+from easyanimate_core.testing import PipelineContract, PluginContract
+from easyanimate_core.testing.plugin import check_defaults
 
 PLUGIN = """
 from easyanimate_core import Defaults, ModelSpec, ShapeRule, hookimpl

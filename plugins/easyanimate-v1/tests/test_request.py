@@ -5,13 +5,6 @@ import pytest
 from easyanimate_core import PixelShape, RequestError
 
 
-def test_the_same_request_makes_the_same_clip(pipeline, make_request):
-    first, second = pipeline(make_request(seed=3)), pipeline(make_request(seed=3))
-    assert first.frames.shape == (5, 32, 64, 3)
-    assert np.array_equal(first.frames, second.frames)
-    assert not np.array_equal(first.frames, pipeline(make_request(seed=4)).frames)
-
-
 @pytest.mark.parametrize("sampler", ["euler", "euler_a", "dpm++", "pndm", "ddim"])
 def test_every_sampler_makes_a_clip(pipeline, make_request, sampler):
     clip = pipeline(make_request(num_frames=2, sampler=sampler, num_inference_steps=4))

@@ -15,7 +15,7 @@ class TestPlugin(PluginContract):
 
 
 class TestPipeline(PipelineContract):
-    request_values = {"num_frames": 9, "height": 32, "width": 48}
+    request_values = {"num_frames": 18, "height": 32, "width": 48}
 
 
 class TestRelease(ReleaseContract):

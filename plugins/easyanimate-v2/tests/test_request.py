@@ -1,15 +1,7 @@
 """Requests to clips, by V2."""
 
-import numpy as np
 import pytest
 from easyanimate_core import LatentShape, PixelShape, RequestError
-
-
-def test_the_same_request_makes_the_same_clip(pipeline, make_request):
-    first, second = (pipeline(make_request(num_frames=18, seed=3)) for _ in range(2))
-    assert first.frames.shape == (18, 32, 48, 3)
-    assert np.array_equal(first.frames, second.frames)
-    assert not np.array_equal(first.frames, pipeline(make_request(num_frames=18, seed=4)).frames)
 
 
 @pytest.mark.parametrize("sampler", ["euler", "euler_a", "dpm++", "pndm", "ddim"])

@@ -17,7 +17,7 @@ class TestPlugin(PluginContract):
 
 
 class TestPipeline(PipelineContract):
-    request_values = {"height": 32, "width": 48}
+    request_values = {"num_frames": 16, "height": 32, "width": 48}
 
 
 class TestRelease(ReleaseContract):

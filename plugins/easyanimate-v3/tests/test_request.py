@@ -6,13 +6,6 @@ import torch
 from easyanimate_core import LatentShape, PixelShape, RequestError, Video
 
 
-def test_the_same_request_makes_the_same_clip(pipeline, make_request):
-    first, second = (pipeline(make_request(num_frames=16, seed=3)) for _ in range(2))
-    assert first.frames.shape == (16, 32, 48, 3)
-    assert np.array_equal(first.frames, second.frames)
-    assert not np.array_equal(first.frames, pipeline(make_request(num_frames=16, seed=4)).frames)
-
-
 def test_a_run_does_not_touch_the_global_random_state(pipeline, make_request, picture):
     before = torch.get_rng_state()
     pipeline(make_request(sampler="euler_a", start_images=(picture(),)))
