@@ -128,4 +128,4 @@ def test_advice_names_what_is_not_used_yet(configure, prepare):
 def test_a_batch_is_described_alike_before_and_after_it_is_encoded(configure, prepare):
     task, shard, batch = prepare(configure())
     samples = task._encoder.encode(batch, shard.descriptions, torch.device("cpu"))
-    assert task.describe(batch) == task.describe(samples) == "2 clips of 8 frames, 32x32, 8 tokens each"
+    assert task.describe(batch) == task.describe(samples) == "2 clips of 8 frames, 32x32, latents of 2 frames, 4x4"
