@@ -66,6 +66,8 @@ def test_commands_of_the_page_run_in_order(installed, tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [])
     shutil.copytree(TEMPLATE / "recipes", "recipes")
+    run(["ea", "models", "list"])
+    assert "a folder of yours" in capsys.readouterr().out
     commands = read_commands()
     assert [words[:3] for words in commands].count(["ea", "train", "dit"]) == 2
     for words in commands:
