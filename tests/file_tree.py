@@ -35,6 +35,7 @@ FOLDERS = {
     "docs": "pages for users and plugin authors; their code runs in the tests",
     "examples": "one task per file",
     "templates/plugin": "starting point for a plugin of your own",
+    "templates/network": "starting point for a transformer and a VAE of your own",
     "benchmarks": "scripts that measure, and dated results",
     "tests": "what spans packages",
     "tests/golden": "compares with numbers recorded from the original: `just golden`",
@@ -77,7 +78,7 @@ def make_tree() -> str:
             rows += [("  weights/", "the demo weights, in the original's folder layout")]
     for name, about in FOLDERS.items():
         rows += [(f"{name}/", about)]
-        if name != "templates/plugin":
+        if not name.startswith("templates"):
             children = list_folder(ROOT / name, 1)
             nested = [child for child in children if child[0].strip() == "golden/"]
             rows += children[: children.index(nested[0])] if nested else children

@@ -25,6 +25,15 @@ def test_it_may_be_a_method_of_a_class():
         Target("builtins:dict.of")()
 
 
+def test_a_module_that_is_not_there_is_named_and_one_that_lacks_a_library_is_not_blamed(tmp_path, monkeypatch):
+    with pytest.raises(PluginError, match="no module colorsis"):
+        Target("colorsis:rgb_to_hsv")()
+    (tmp_path / "lacking.py").write_text("import colorsis", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="colorsis"):
+        Target("lacking:anything")()
+
+
 @dataclass(frozen=True)
 class Spec:
     """Has a field that must be given, and one that need not."""

@@ -116,23 +116,11 @@ class ForeignScheduler:
         return SimpleNamespace(prev_sample=previous) if return_dict else (previous,)
 
 
-class NoSize:
-    """The transformer is not told how large the clip is."""
-
-    def encode(self, pixels, meta, *, num_videos, device, dtype):
-        del pixels, meta, num_videos, device, dtype
-        return {}
-
-    def make_tables(self, height, width, *, device):
-        del height, width, device
-        return {}
-
-
 def build_foreign_pipeline():
     encoder, vae = randomize(ForeignTextEncoder()), randomize(ForeignVae())
     tokenizer = LetterTokenizer()
     branch = TextBranch(tokenizer=tokenizer, encoder=encoder, length=6, states="states", mask="mask")
-    parts = VersionParts(text=TextConditioner((branch,)), size=NoSize(), codec=LatentCodec(vae, SHAPES))
+    parts = VersionParts(text=TextConditioner((branch,)), codec=LatentCodec(vae, SHAPES))
     return EasyAnimatePipeline(
         vae=vae,
         text_encoder=encoder,

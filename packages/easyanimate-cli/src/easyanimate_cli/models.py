@@ -73,4 +73,5 @@ def _row(spec: ModelSpec, sources: Mapping[str, WeightsSource]) -> tuple[str, ..
     default = spec.defaults
     size = f"{default.height}x{default.width}, {default.num_frames} frames"
     weights = [name if is_here(source) else f"{name} (not here)" for name, source in sources.items()]
-    return spec.key, spec.summary, ", ".join(spec.tasks), size, ", ".join(weights) or "none needed"
+    none = "none needed" if spec.check_weights is None else "a folder of yours"
+    return spec.key, spec.summary, ", ".join(spec.tasks), size, ", ".join(weights) or none

@@ -51,7 +51,8 @@ class VideoTransformer(Network, Protocol):
     """Predicts the noise or the velocity of noisy latents.
 
     Which further arguments `encode_condition` and `forward` have is agreed between the transformer and the conditioners
-    of its model version.
+    of its model version. Offloading waits for `forward`: a method that computes besides, here and in a VAE, passes
+    through it, or is decorated with diffusers' `apply_forward_hook`.
     """
 
     def encode_condition(self, *args: Any, **conditions: Any) -> Any:
@@ -78,6 +79,50 @@ class VideoTransformer(Network, Protocol):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward` with the hooks of the module."""
+        ...
+
+
+@runtime_checkable
+class TrainableNetwork(Network, Protocol):
+    """A network that a trainer can train and write: a model of diffusers (`ModelMixin`, `ConfigMixin`) is one."""
+
+    @property
+    def config(self) -> Any:
+        """From which another one of the same size can be made."""
+        ...
+
+    @classmethod
+    def from_config(cls, config: Any, /) -> Any:
+        """Make one with fresh weights."""
+        ...
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Recompute activations in the backward pass; ValueError where the network cannot."""
+        ...
+
+    def save_pretrained(self, save_directory: Any, /) -> Any:
+        """Write `config.json` and weights to a folder."""
+        ...
+
+
+@runtime_checkable
+class TrainableTransformer(VideoTransformer, TrainableNetwork, Protocol):
+    """A `VideoTransformer` that `ea train dit` and `ea train lora` train.
+
+    `forward` takes the arguments of `encode_condition` by name in place of `condition`, so that gradients reach what
+    encodes them. With diffusers' `PeftAdapterMixin` it takes LoRAs.
+    """
+
+    def add_adapter(self, adapter_config: Any, /, adapter_name: str) -> None:
+        """Add a LoRA of peft."""
+        ...
+
+    def enable_adapters(self) -> None:
+        """Let LoRAs take part again."""
+        ...
+
+    def disable_adapters(self) -> None:
+        """Let LoRAs take no part."""
         ...
 
 

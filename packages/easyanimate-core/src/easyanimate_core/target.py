@@ -35,9 +35,14 @@ class Target:
         """What stands there.
 
         Raises:
-            PluginError: The module has no such name.
+            PluginError: There is no such module, or it has no such name.
         """
-        module = importlib.import_module(self._module)
+        try:
+            module = importlib.import_module(self._module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{self._module}.".startswith(f"{error.name}."):
+                raise  # the module is there, and lacks a library
+            raise PluginError(f"There is no module {error.name}.", received=self._module) from error
         try:
             return attrgetter(self._name)(module)
         except AttributeError as error:

@@ -26,15 +26,15 @@ MINE = Release(
             | {"prediction_type": "v_prediction", "set_alpha_to_one": False}
         ),
     },
-    make_parts="my_network.plugin:make_parts",
-    class_names=("PlainTransformer",),
+    make_version_parts="my_network.plugin:make_version_parts",
+    class_prefixes=("PlainTransformer",),
     shapes=ShapeRule(size_multiple=8, chunk_frames=2, chunk_latents=1, spatial_stride=4, max_frames=64, image=False),
     tasks=(Task.TEXT_TO_VIDEO,),
     defaults=Defaults(height=32, width=32, num_frames=8, fps=8, num_inference_steps=20, guidance_scale=3.0),
 )
 
 
-def make_parts(components: Mapping[str, Any], shapes: ShapeRule) -> "VersionParts":
+def make_version_parts(components: Mapping[str, Any], shapes: ShapeRule) -> "VersionParts":
     """How the loaded parts work together: which arguments of the transformer the text becomes, and what the VAE is."""
     from easyanimate_dit.sampling.latent import LatentCodec
     from easyanimate_dit.sampling.text import TextBranch, TextConditioner

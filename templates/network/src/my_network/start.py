@@ -1,4 +1,4 @@
-"""Initial weights: `python -m my_network.start VAE FOLDER` puts a trained VAE, a fresh transformer and a BERT together."""
+"""Initial weights: `python -m my_network.start VAE FOLDER` puts a VAE, a fresh transformer and a BERT together."""
 
 import sys
 from pathlib import Path

@@ -12,12 +12,13 @@ from diffusers.models.cache_utils import CacheMixin
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 from torch.nn import functional
 
 
 class Condition(NamedTuple):
-    """What stays the same over the steps of a run: words [B, L, D], which of them are real [B, L], their mean [B, D]."""
+    """What stays the same over the steps of a run: words [B, L, D], which are real [B, L], their mean [B, D]."""
 
     words: Tensor
     mask: Tensor
@@ -53,7 +54,7 @@ class Block(nn.Module):
 
 
 class PlainTransformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
-    """Predicts the velocity of noisy latents; `PeftAdapterMixin` lets it take LoRAs, `CacheMixin` caches of diffusers."""
+    """Predicts the velocity of noisy latents; takes LoRAs (`PeftAdapterMixin`) and caches (`CacheMixin`)."""
 
     _supports_gradient_checkpointing = True
 
@@ -72,11 +73,12 @@ class PlainTransformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         self.patch_size, self.gradient_checkpointing = patch_size, False
         values = latent_channels * patch_size**2
         self.patch_in, self.patch_out = nn.Linear(values, width), nn.Linear(width, values)
-        self.places = nn.Parameter(0.02 * torch.randn(3, max_length, width))
+        self.places = nn.Parameter(0.5 * torch.randn(3, max_length, width))
         self.text = nn.Sequential(nn.Linear(text_width, width), nn.SiLU(), nn.Linear(width, width))
         self.time_waves, self.time = Timesteps(width, True, 0), TimestepEmbedding(width, width)
         self.blocks = nn.ModuleList(Block(width, num_heads) for _ in range(num_layers))
 
+    @apply_forward_hook  # so that offloading knows that the network is used
     def encode_condition(self, encoder_hidden_states: Tensor, encoder_attention_mask: Tensor) -> Condition:
         """The words of B prompts, from the states [B, L, text_width] and the mask [B, L] of the text encoder."""
         words, mask = self.text(encoder_hidden_states), encoder_attention_mask.bool()
@@ -87,16 +89,14 @@ class PlainTransformer(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         self,
         hidden_states: Tensor,
         timestep: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        encoder_attention_mask: Tensor | None = None,
         *,
         condition: Condition | None = None,
         return_dict: bool = True,
+        **conditions: Tensor,
     ) -> Any:
         """Predict [B, C, t, h, w]: sampling gives what `encode_condition` made, training what it is made of."""
         if condition is None:
-            assert encoder_hidden_states is not None and encoder_attention_mask is not None
-            condition = self.encode_condition(encoder_hidden_states, encoder_attention_mask)
+            condition = self.encode_condition(**conditions)
         p, (_, _, frames, height, width) = self.patch_size, hidden_states.shape
         grid = hidden_states.unflatten(4, (width // p, p)).unflatten(3, (height // p, p))  # B C t h p w p
         x = self.patch_in(grid.permute(0, 2, 3, 5, 1, 4, 6).flatten(4))  # B t h w D

@@ -9,6 +9,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 STRIDE = (2, 4, 4)
@@ -34,7 +35,10 @@ class Residual(nn.Module):
 
 
 class PlainVae(ModelMixin, ConfigMixin):
-    """Codes clips [B, 3, T, H, W] to a distribution of latents [B, C, T / 2, H / 4, W / 4], and back."""
+    """Codes clips [B, 3, T, H, W] to a distribution of latents [B, C, T / 2, H / 4, W / 4], and back.
+
+    The pipeline reads `latent_channels` and `scaling_factor` from the configuration.
+    """
 
     @register_to_config
     def __init__(
@@ -42,21 +46,24 @@ class PlainVae(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         self.encoder = nn.Sequential(
-            nn.Conv3d(3, width, STRIDE, STRIDE), *self._make_blocks(), nn.Conv3d(width, 2 * latent_channels, 1)
+            nn.Conv3d(3, width, STRIDE, STRIDE),
+            *(Residual(width) for _ in range(num_blocks)),
+            nn.Conv3d(width, 2 * latent_channels, 1),
         )
         self.decoder = nn.Sequential(
-            nn.Conv3d(latent_channels, width, 1), *self._make_blocks(), nn.ConvTranspose3d(width, 3, STRIDE, STRIDE)
+            nn.Conv3d(latent_channels, width, 1),
+            *(Residual(width) for _ in range(num_blocks)),
+            nn.ConvTranspose3d(width, 3, STRIDE, STRIDE),
         )
         # A narrow posterior at first: the noise of a wide one would drown the colours.
-        nn.init.constant_(self.encoder[-1].bias[latent_channels:], -6.0)
+        self.encoder[-1].bias.data[latent_channels:] = -6.0
 
+    @apply_forward_hook  # so that offloading knows that the network is used
     def encode(self, x: Tensor) -> AutoencoderKLOutput:
         """The distribution of the latents of clips."""
         return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(self.encoder(x)))
 
+    @apply_forward_hook
     def decode_chunks(self, z: Tensor) -> Iterator[Tensor]:
         """The clips of latents, in one piece: a VAE that codes chunk by chunk would yield each as it is done."""
         yield self.decoder(z)
-
-    def _make_blocks(self) -> list[Residual]:
-        return [Residual(self.config["width"]) for _ in range(self.config["num_blocks"])]

@@ -30,6 +30,7 @@ from easyanimate_core.testing.network import (
     TransformerContract,
 )
 from easyanimate_core.testing.plugin import PipelineContract, PluginContract
+from easyanimate_core.testing.training import TrainableAutoencoderContract, TrainableTransformerContract
 
 __all__ = [
     "AutoencoderCase",
@@ -43,6 +44,8 @@ __all__ = [
     "SmoothingAutoencoderContract",
     "TextEncoderCase",
     "TextEncoderContract",
+    "TrainableAutoencoderContract",
+    "TrainableTransformerContract",
     "TransformerCase",
     "TransformerContract",
 ]

@@ -69,8 +69,8 @@ class PluginContract:
 class PipelineContract:
     """What every pipeline keeps: a VideoRequest in, a Video of the requested size out.
 
-    Override the fixture `pipeline` (scope "class" saves time), and `request_values` where the small default request
-    does not suit the model.
+    Give a fixture `pipeline`, in the class or beside it (there the scope "module" saves time), and override
+    `request_values` where the small default request does not suit the model.
     """
 
     request_values: ClassVar[dict[str, object]] = {}

@@ -140,9 +140,7 @@ class Release:
 
         folder = options.weights
         if folder is None:
-            raise WeightsError(
-                f"The model {self.key} needs weights.", received="none", fix=f"ea weights pull {self.key} official"
-            )
+            raise WeightsError(f"The model {self.key} needs weights.", received="none", fix="add --weights FOLDER")
         self.check_weights(folder)
         settings = PartSettings(choose_dtype(options.dtype, choose_device(options.device)), options.parts)
         components = {role: part.load(folder.path / role, settings) for role, part in self._list_parts(folder).items()}
