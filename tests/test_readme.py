@@ -18,7 +18,8 @@ def test_the_file_tree_is_up_to_date():
 
 
 def test_every_package_is_in_the_table():
-    named = re.findall(r"^\| \[(easyanimate[\w-]*)\]", README, flags=re.MULTILINE)
+    table = README.split("## Packages")[1].split("\n## ")[0]
+    named = re.findall(r"\]\((?:packages|plugins)/([\w-]+)\)", table)
     assert sorted(named) == sorted(package.name for package in PACKAGES)
 
 
