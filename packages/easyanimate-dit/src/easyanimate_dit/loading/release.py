@@ -162,7 +162,6 @@ class Release:
 
         pipeline = self.build_pipeline(self.load_components(options))
         if isinstance(pipeline.vae, TilingAutoencoder):
-            if hasattr(pipeline.vae, "enable_tiling"):
             pipeline.vae.enable_tiling()  # pictures larger than a tile would take several times the memory
         place_pipeline(pipeline, choose_device(options.device))
         return RequestPipeline(pipeline)
