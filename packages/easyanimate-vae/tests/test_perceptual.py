@@ -186,5 +186,5 @@ def test_other_weights_are_refused_with_a_list(tiny, tmp_path):
         ("of another shape", "features.5.weight: (8, 4, 3, 3) in the file, (4, 4, 3, 3) in the model"),
     ):
         assert f"1 {title}:\n    {line}" in text
-    with pytest.raises(WeightsError, match="does not exist"):
+    with pytest.raises(WeightsError, match="There is no weights file"):
         PerceptualDistance(tmp_path / "other.pth")

@@ -11,7 +11,7 @@ from easyanimate_vae.training import command, start
 from easyanimate_vae.training.config import VaeTrainingConfig
 from easyanimate_vae.training.inflate import inflate_image_vae
 from easyanimate_vae.training.initial import START_LOG_VARIANCE
-from easyanimate_vae.training.start import build_vae, find_weights
+from easyanimate_vae.training.start import build_vae, find_start
 
 IMAGE = {
     "block_out_channels": [4, 4, 4, 8],
@@ -69,7 +69,7 @@ def version(configure, tmp_path, monkeypatch):
         key="v9", summary="", load=lambda _: None, tasks=(), training=training, check_weights=lambda _: None
     )
     source = WeightsSource(model="v9", name="demo", summary="", licence="", path=folder)
-    plugins = SimpleNamespace(model=lambda _: spec, weights=lambda _: {"demo": source})
+    plugins = SimpleNamespace(model=lambda _: spec, weights=lambda _: {"demo": source}, models=lambda: {"v9": spec})
     monkeypatch.setattr(start, "load_plugins", lambda: plugins)
     monkeypatch.setattr(command, "load_plugins", lambda: plugins)
     return folder
@@ -77,9 +77,9 @@ def version(configure, tmp_path, monkeypatch):
 
 def test_the_vae_of_a_version_goes_on_learning(configure, version):
     for weights in (None, "demo", str(version)):
-        assert find_weights(configure("run", version="v9", weights=weights)) == version
+        assert find_start(configure("run", version="v9", weights=weights)) == version
     # A folder with the VAE alone is no model, and will do.
-    assert find_weights(configure("run", version="v9", weights=str(version / "vae"))) == version / "vae"
+    assert find_start(configure("run", version="v9", weights=str(version / "vae"))) == version / "vae"
     assert build_vae(configure("run", version="v9", model={})).settings.ch == 4
 
 

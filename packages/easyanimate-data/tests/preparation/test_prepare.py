@@ -372,7 +372,7 @@ class TestBadInput:
             (["--stages", "split,motoin"], r"There is no stage motoin[\s\S]*did you mean motion"),
             (["--stages", "split,split"], "each only once"),
             (["--min", "motion"], "FILTER=NUMBER"),
-            (["--min", "motion=much"], r"filters.motion.minimum has the wrong type[\s\S]*'much'"),
+            (["--min", "motion=much"], r"filters.motion.minimum must be a number[\s\S]*'much'"),
             (["--set", "filters.motion.least=2"], "Unknown setting filters.motion.least"),
             (["--set", "filters.text.options.langs=en", "--stages", "text"], "langs"),
             (["--set", "split.min_secs=2"], r"Unknown setting split.min_secs[\s\S]*did you mean min_seconds"),

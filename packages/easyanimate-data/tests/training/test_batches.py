@@ -346,15 +346,15 @@ def test_the_stream_of_a_trainer_gives_the_rows_of_every_batch(folder, num_worke
     read = iter(opened)
     for epoch in range(3):
         for batch in batches.plan(epoch):
-            place, loaded = next(read)
-            assert place.epoch == epoch
-            check_equal(loaded, load(batches, batch, place.rows))
-            assert list(place.described) == [batches.describe(batch)[row] for row in place.rows]
+            shard, loaded = next(read)
+            assert shard.epoch == epoch
+            check_equal(loaded, load(batches, batch, shard.rows))
+            assert list(shard.descriptions) == [batches.describe(batch)[row] for row in shard.rows]
 
 
 class Load:
     def __init__(self, batches):
         self.batches = batches
 
-    def __call__(self, batch, place):
-        return self.batches.load(batch, place.rows)
+    def __call__(self, batch, shard):
+        return self.batches.load(batch, shard.rows)

@@ -113,7 +113,7 @@ def read_folder(folder: Path) -> dict[str, torch.Tensor]:
             parts = sorted(set(read_json(index)["weight_map"].values()))
             return {key: tensor for part in parts for key, tensor in read_weights(folder / part).items()}
     raise WeightsError(
-        f"there are no weights in {folder}",
+        f"There are no weights in {folder}",
         received=", ".join(sorted(path.name for path in folder.iterdir())),
         expected=f"{_STEM} with one of the endings {', '.join(_SUFFIXES)}",
     )
@@ -127,13 +127,18 @@ def read_weights(path: Path | str) -> dict[str, torch.Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise WeightsError("the weights file does not exist", received=path, expected="a .safetensors or .pt file")
+        raise WeightsError(
+            f"There is no weights file {path}",
+            received="nothing there",
+            expected="a .safetensors or .pt file",
+            fix="download or copy it again",
+        )
     try:
         loaded = load_file(path) if path.suffix == ".safetensors" else _read_pickle(path)
     except Exception as error:
         check_file(path)  # knows more kinds of damage
         raise WeightsError(
-            "the weights file cannot be read",
+            "The weights file cannot be read.",
             received=f"{path} ({error})",
             expected="a .safetensors or .pt file of tensors",
             fix="download or copy it again",

@@ -52,7 +52,7 @@ class Engine:
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""
         if self.workers is not None and self.workers < 1:
-            raise RequestError("workers must be at least 1", received=self.workers)
+            raise RequestError("workers must be at least 1.", received=self.workers)
         if self.name == "local" and (self.workers or 1) > 1:
             raise RequestError(
                 "The engine local has one worker.",
@@ -61,7 +61,7 @@ class Engine:
             )
         if self.ray_address is not None and self.name != "ray":
             raise RequestError(
-                "ray_address needs the engine ray",
+                "ray_address needs the engine ray.",
                 received=f"--engine {self.name}",
                 fix="add --engine ray, or drop --ray-address",
             )

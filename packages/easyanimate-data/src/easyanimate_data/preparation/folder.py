@@ -147,7 +147,7 @@ def open_folder(path: Path) -> Generator[DatasetFolder]:
         if error.errno not in _NOT_WRITABLE:
             raise
         raise MediaError(
-            f"The folder cannot be written: {error.strerror}",
+            f"The folder cannot be written: {error.strerror}.",
             received=error.filename or path,
             expected="a folder that can be written",
             fix="choose another with --out",

@@ -43,7 +43,7 @@ class SplitSettings:
         """Refuse lengths that leave no clip."""
         if not 0 < self.min_seconds <= self.max_seconds:
             raise RequestError(
-                "split.min_seconds must be above 0 and at most split.max_seconds",
+                "split.min_seconds must be above 0 and at most split.max_seconds.",
                 received=f"min_seconds {self.min_seconds}, max_seconds {self.max_seconds}",
             )
 

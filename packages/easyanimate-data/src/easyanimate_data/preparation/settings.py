@@ -57,12 +57,12 @@ class PrepareSettings:
         """Refuse what cannot work whatever the plugins offer."""
         if not self.stages or len(set(self.stages)) < len(self.stages):
             raise RequestError(
-                "stages must name at least one stage, and each only once",
+                "stages must name at least one stage, and each only once.",
                 received=", ".join(self.stages) or "none",
                 expected="such as split,motion,export",
             )
         if self.batch_size < 1:
-            raise RequestError("batch_size must be at least 1", received=self.batch_size)
+            raise RequestError("batch_size must be at least 1.", received=self.batch_size)
 
     def settings_of(self, stage: str) -> Any:
         """The settings of a stage that is installed."""

@@ -51,7 +51,7 @@ class ShapesSettings:
         least = {"count": 1, "seed": 0, "num_frames": 1, "height": 16, "width": 16, "fps": 1}
         for name, value in least.items():
             if getattr(self, name) < value:
-                raise RequestError(f"{name} must be at least {value}", received=getattr(self, name))
+                raise RequestError(f"{name} must be at least {value}.", received=getattr(self, name))
 
 
 def write_shapes(
@@ -95,7 +95,7 @@ def write_shapes(
             part.write_text(json.dumps(rows, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise MediaError(
-            f"The dataset cannot be written: {error.strerror or error}",
+            f"The dataset cannot be written: {error.strerror or error}.",
             received=folder,
             expected="a folder that can be written, with space on its disk",
             fix="choose another with --out",

@@ -34,7 +34,7 @@ def check_rule(rule: BatchRule) -> None:
         given = getattr(rule, name)
         if given is not None and given < value:
             raise RequestError(
-                f"data.{name} must be at least {value}",
+                f"data.{name} must be at least {value}.",
                 received=given,
                 fix="compat with 0 leaves the videos out, as the original does" if name == "video_repeat" else None,
             )

@@ -44,7 +44,7 @@ def find_size(entry: Entry) -> tuple[int, int]:
     except (OSError, ValueError, SyntaxError, struct.error) as error:
         untold = entry.path.suffix.lower() in VIDEO_SUFFIXES
         raise MediaError(
-            f"The image cannot be read: {error}",
+            f"The image cannot be read: {error}.",
             received=entry.path,
             fix='a row of a video needs the type "video"' if untold else None,
         ) from error

@@ -66,7 +66,7 @@ class TrainingSet:
         if self.reader not in get_args(Reader):
             raise RequestError("There is no such reader.", received=self.reader, expected=" or ".join(get_args(Reader)))
         if not self.seconds > 0:
-            raise RequestError("seconds must be above 0", received=self.seconds)
+            raise RequestError("seconds must be above 0.", received=self.seconds)
         _, skipped, total = self._rows
         if not skipped:
             return

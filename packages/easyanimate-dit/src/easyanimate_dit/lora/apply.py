@@ -39,7 +39,7 @@ def match_lora(lora: Lora, component: Component, model: nn.Module) -> dict[str, 
     layers = lora.layers.get(component, {})
     if not layers:
         raise WeightsError(
-            f"the LoRA file has no layer for the {component}",
+            f"The LoRA file has no layer for the {component}",
             received=f"{lora.source} with layers for {', '.join(lora.layers)}",
             expected=f"names like {name_original(component, next(iter(list_targets(model)), 'path'))}",
         )
@@ -72,7 +72,7 @@ def _refuse_other_model(lora: Lora, component: Component, targets: Iterable[str]
     found, own = find_models(component, lora.layers[component]), find_models(component, targets)
     if found and own and not set(found) & set(own):
         raise WeightsError(
-            "the LoRA file is of another model",
+            "The LoRA file is of another model.",
             received=f"{lora.source}: its {component} is that of {' or '.join(found)}",
             expected="a LoRA of this model",
             fix=f"use --model {' or '.join(found)}, or a LoRA that was trained on this model",
@@ -130,7 +130,7 @@ def merge_lora(lora: Lora, component: Component, model: nn.Module, *, weight: fl
         own = targets[path].weight
         if not own.is_floating_point():
             raise WeightsError(
-                "a LoRA cannot be merged into quantised weights",
+                "A LoRA cannot be merged into quantised weights.",
                 received=f"{path} of {own.dtype}",
                 fix="attach it as an adapter instead",
             )

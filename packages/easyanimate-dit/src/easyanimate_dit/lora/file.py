@@ -109,7 +109,7 @@ def split_key(key: str, *, source: str) -> LoraKey:
     suffix = next((suffix for suffix in _SUFFIXES if key.endswith(suffix)), None)
     if suffix is None:
         raise WeightsError(
-            "this is not a LoRA file",
+            "This is not a LoRA file.",
             received=f"{source}: a tensor {key}",
             expected="names that end in " + ", ".join(_SUFFIXES),
             fix="give whole checkpoints with --weights",
@@ -117,7 +117,7 @@ def split_key(key: str, *, source: str) -> LoraKey:
     name, part = key.removesuffix(suffix).removeprefix(_PEFT_WRAPPER), _SUFFIXES[suffix]
     if _OTHER_TEXT_ENCODER.match(name):
         raise WeightsError(
-            "the LoRA file changes a text encoder that takes no LoRA",
+            "The LoRA file changes a text encoder that takes no LoRA.",
             received=f"{source}: {key}",
             expected="layers of the transformer (lora_unet__...) and of the first text encoder (lora_te_...)",
             fix="use a LoRA that was trained for EasyAnimate V1 to V4",
@@ -163,7 +163,7 @@ def read_lora_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, st
     except Exception as error:
         reason = "no LoRA file in the folder" if isinstance(error, StopIteration) else error
         raise WeightsError(
-            "the LoRA file cannot be read",
+            "The LoRA file cannot be read.",
             received=f"{path} ({reason})",
             expected="a .safetensors file, or a folder with one",
         ) from error
@@ -179,7 +179,7 @@ def parse_lora(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None
         other = seen.setdefault(LoraKey(component, name.replace(".", "_"), part), key)
         if other != key:
             raise WeightsError(
-                "the LoRA file has two tensors for one place", received=f"{source}: {other} and {key}", expected="one"
+                "The LoRA file has two tensors for one place.", received=f"{source}: {other} and {key}", expected="one"
             )
         parts.setdefault((component, name), {})[part] = tensor
     peft_config = _parse_peft_config(metadata or {}, source)
@@ -191,12 +191,12 @@ def parse_lora(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None
         alpha = float(part["alpha"]) if "alpha" in part else _find_peft_alpha(peft_config, component, name, len(down))
         layers.setdefault(component, {})[name] = LoraLayer(down, up, alpha, part.get("magnitude"))
     if not layers:
-        raise WeightsError("the LoRA file is empty", received=source, expected="at least one layer")
+        raise WeightsError("The LoRA file is empty.", received=source, expected="at least one layer")
     for found in layers.values():
         lacking = [name for name, layer in found.items() if layer.magnitude is None]
         if 0 < len(lacking) < len(found):
             raise WeightsError(
-                "the LoRA file has DoRA's magnitudes for some layers only",
+                "The LoRA file has DoRA's magnitudes for some layers only.",
                 received=f"{source}: {len(lacking)} of {len(found)} layers have none, such as {lacking[0]}",
                 expected="lora_magnitude_vector for every layer, or for none",
                 fix="download or convert the file again",
@@ -209,7 +209,7 @@ def _check_layer(name: str, part: Mapping[Part, Tensor], source: str) -> None:
     shapes = {kind: tuple(tensor.shape) for kind, tensor in part.items()}
     if "down" not in shapes or "up" not in shapes:
         raise WeightsError(
-            "a layer of the LoRA file is incomplete",
+            "A layer of the LoRA file is incomplete.",
             received=f"{source}: {name} has only {', '.join(part)}",
             expected="a down and an up matrix for every layer",
             fix="download or convert the file again",
@@ -220,7 +220,7 @@ def _check_layer(name: str, part: Mapping[Part, Tensor], source: str) -> None:
     is_counted = all(part[kind].numel() == count for kind, count in counts.items() if kind in part)
     if not is_matrix or not down[0] or up[1] != down[0] or not is_counted:
         raise WeightsError(
-            "a layer of the LoRA file has shapes that do not fit one another",
+            "A layer of the LoRA file has shapes that do not fit one another.",
             received=f"{source}: {name} with " + ", ".join(f"{kind} {list(shape)}" for kind, shape in shapes.items()),
             expected="down [rank, in], up [out, rank], alpha [], magnitude [out]",
             fix="download or convert the file again",
@@ -235,7 +235,7 @@ def _parse_peft_config(metadata: Mapping[str, str], source: str) -> dict[str, An
         config: dict[str, Any] = dict(json.loads(metadata.get(PEFT_METADATA, "{}")))
     except (ValueError, TypeError) as error:
         raise WeightsError(
-            "the LoRA file's configuration is damaged",
+            "The LoRA file's configuration is damaged.",
             received=f"{source}: {PEFT_METADATA} ({error})",
             expected="a JSON object, as peft writes it",
             fix="download or convert the file again",

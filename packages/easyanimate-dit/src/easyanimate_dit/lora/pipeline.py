@@ -79,7 +79,7 @@ class EasyAnimateLoraMixin(LoraBaseMixin):
         given = {"transformer": transformer_lora_layers, "text_encoder": text_encoder_lora_layers}
         layers: dict[str, Any] = {component: dict(tensors) for component, tensors in given.items() if tensors}
         if not layers:
-            raise WeightsError("there is no LoRA to save", expected="layers of the transformer or the text encoder")
+            raise WeightsError("There is no LoRA to save.", expected="layers of the transformer or the text encoder")
         metadata = {
             "transformer": transformer_lora_adapter_metadata,
             "text_encoder": text_encoder_lora_adapter_metadata,

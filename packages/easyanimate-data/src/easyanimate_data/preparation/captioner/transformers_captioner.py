@@ -55,7 +55,7 @@ def load(  # noqa: PLR0913 (keyword-only)
     """
     if temperature < 0 or not 0 < top_p <= 1 or max_tokens < 1:
         raise RequestError(
-            "temperature must be at least 0, top_p above 0 and at most 1, and max_tokens at least 1",
+            "temperature must be at least 0, top_p above 0 and at most 1, and max_tokens at least 1.",
             received=f"temperature {temperature}, top_p {top_p}, max_tokens {max_tokens}",
         )
     with loading(model, expected="a Hugging Face id or a folder of a model that follows instructions", extra="caption"):
