@@ -39,7 +39,7 @@ class ConsistencySolver:
         num_train_timesteps, num_steps = scheduler.config.num_train_timesteps, config.num_ddim_steps
         if num_steps > num_train_timesteps:
             raise RequestError(
-                "Lcm.num_ddim_steps is too large.", received=num_steps, expected=f"at most {num_train_timesteps}"
+                "lcm.num_ddim_steps is too large.", received=num_steps, expected=f"at most {num_train_timesteps}"
             )
         stride = num_train_timesteps // num_steps
         self.timesteps: Int[Tensor, " S"] = torch.arange(1, num_steps + 1) * stride - 1
