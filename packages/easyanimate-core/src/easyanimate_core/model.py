@@ -63,7 +63,7 @@ def open_model(  # noqa: PLR0913 (keyword-only)
         loras: LoRA files to apply, in order; "FILE:WEIGHT" gives a weight. The folder of a training stands for what it
             wrote.
         plugins: What is installed; None looks.
-        parts: Files beside the weights that the model takes, by name: `transformer=`, and `motion_module=` for V1.
+        parts: Files beside the weights that the model takes, by name, such as `transformer=`.
 
     Raises:
         PluginError: There is no such model.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import torch
 from easyanimate_core.errors import RequestError
 from easyanimate_core.machine import format_bytes
+from easyanimate_core.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,9 +22,8 @@ def explain_memory(task: TrainingTask) -> Iterator[None]:
     """Turn a failed allocation into an error that names the settings that save memory, and how much."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
-        # The CPU's allocator raises a plain RuntimeError.
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+    except Exception as error:
+        if not is_out_of_memory(error):
             raise
         raise RequestError(
             "Not enough memory for this training.",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.errors import MediaError, RequestError
 from easyanimate_core.options import SettingsReader
 from easyanimate_core.registry import load_plugins
@@ -243,11 +244,11 @@ def _begin(out: Path, options: SplitOptions, videos: Path, words: Sequence[str])
         )
     if options.resume and not has_run(out):
         raise MediaError("There is nothing to resume.", received=out, fix="drop --resume")
-    with open_folder(out) as folder:
+    with open_folder(out) as folder, PhaseDisplay() as display:
         if options.replace:
             clear(out)
             folder.reload()
-        yield make(folder=folder, input_folder=videos)
+        yield make(folder=folder, input_folder=videos, on_progress=display.show)
 
 
 @contextmanager
@@ -261,8 +262,9 @@ def _open(dataset: Path, options: StageOptions, words: Sequence[str]) -> Generat
             expected="a folder with clips.parquet",
             fix=f"ea data split VIDEOS --out {dataset}",
         )
-    with open_folder(dataset) as folder:
-        yield make(folder=folder, replace=isinstance(options, WorkOptions) and options.replace)
+    replaces = isinstance(options, WorkOptions) and options.replace
+    with open_folder(dataset) as folder, PhaseDisplay() as display:
+        yield make(folder=folder, replace=replaces, on_progress=display.show)
 
 
 def _run_alone(stage: str, dataset: Path, options: StageOptions, words: Sequence[str] = ()) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from easyanimate_core.atomic import atomic_path
 from easyanimate_core.errors import MediaError
 
-from easyanimate_data.preparation.progress import say
 from easyanimate_data.preparation.table import text_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from easyanimate_core.preparation import Dataset
+
+_logger = logging.getLogger("easyanimate.data")
 
 COLUMNS: tuple[str, ...] = ("file_path", "text", "type")
 
@@ -75,5 +77,5 @@ def export(settings: ExportSettings, dataset: Dataset) -> Path:
             writer.writeheader()
             writer.writerows(listed)
     num_empty = sum(not item["text"] for item in listed)
-    say(f"export: {len(listed)} clips{f', {num_empty} of them without a caption' if num_empty else ''}")
+    _logger.info("export: %d clips%s", len(listed), f", {num_empty} of them without a caption" if num_empty else "")
     return path

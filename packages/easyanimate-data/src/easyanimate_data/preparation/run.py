@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.errors import RequestError
+from easyanimate_core.request import Progress
 
 from easyanimate_data.preparation.engine import Engine
-from easyanimate_data.preparation.progress import say, track
 from easyanimate_data.preparation.rule import Threshold, apply_rules, refuse_nothing_left
 from easyanimate_data.preparation.stage import find_stage, list_stages
 from easyanimate_data.preparation.table import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from easyanimate_core import StageContext, StageSpec, Work
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from easyanimate_data.preparation.journal import Outcome
     from easyanimate_data.preparation.settings import PrepareSettings
     from easyanimate_data.preparation.table import Row
+
+_logger = logging.getLogger("easyanimate.data")
 
 
 def check_stages(settings: PrepareSettings) -> None:
@@ -51,6 +54,7 @@ class StageRunner:
         input_folder: Where the raw videos lie; None where no stage reads them.
         retry_errors: Whether items that ended with an error are done again.
         replace: Whether all items are done again.
+        on_progress: Is told how many of a stage's items are done; the phase is the key of the stage.
     """
 
     folder: DatasetFolder
@@ -59,6 +63,7 @@ class StageRunner:
     input_folder: Path | None = None
     retry_errors: bool = False
     replace: bool = False
+    on_progress: Callable[[Progress], None] = lambda _: None
 
     def run_all(self) -> Path:
         """Run the stages of the settings, whatever stages ran before.
@@ -192,12 +197,13 @@ class StageRunner:
         outcomes = {item: outcome for item, outcome in noted.items() if item in items}
         todo = [row for row in rows if key_of(row) not in outcomes]
         with journal:
-            for row, outcome in track(self.engine.run(work, todo), stage=key, total=len(todo)):
+            for step, (row, outcome) in enumerate(self.engine.run(work, todo), start=1):
                 journal.add(key_of(row), outcome)
                 outcomes[key_of(row)] = outcome
+                self.on_progress(Progress(key, step, len(todo)))
         return outcomes
 
 
 def _report_outcomes(stage: str, outcomes: Mapping[str, Outcome], result: str) -> None:
     failed = Counter(outcome.error for outcome in outcomes.values() if outcome.error)
-    say(f"{stage}: {len(outcomes)} done, {failed.total()} with an error; {result}")
+    _logger.info("%s: %d done, %d with an error; %s", stage, len(outcomes), failed.total(), result)

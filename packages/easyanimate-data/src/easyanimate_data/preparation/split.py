@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,6 @@ from easyanimate_core.errors import MediaError, RequestError
 from easyanimate_data.frames import Timeline, read_timeline
 from easyanimate_data.preparation.cut import cut_clip, find_ffmpeg
 from easyanimate_data.preparation.folder import CLIPS_FOLDER
-from easyanimate_data.preparation.progress import say
 from easyanimate_data.preparation.scene import MICROSECONDS, detect_scenes, plan_clips
 from easyanimate_data.preparation.source import list_sources
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from easyanimate_data.preparation.scene import Span
     from easyanimate_data.preparation.table import Row
+
+_logger = logging.getLogger("easyanimate.data")
 
 LENGTH_SLACK_SECONDS = 0.1
 """What the length of a whole clip may differ from its scene, beside a frame and a half."""
@@ -38,7 +40,8 @@ def find_sources(context: StageContext) -> tuple[str, ...]:
     """
     sources = list_sources(_find_input(context), leave_out=context.dataset)
     if sources.others:
-        say(f"left out: {', '.join(f'{count} {suffix}' for suffix, count in sources.others.most_common(8))}")
+        others = ", ".join(f"{count} {suffix}" for suffix, count in sources.others.most_common(8))
+        _logger.info("left out: %s", others)
     return sources.paths
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from easyanimate_core.atomic import atomic_path
+from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.model import open_model
 from easyanimate_core.options import SettingsReader
+from easyanimate_core.request import Progress
 from easyanimate_core.video import write_image
 
 from easyanimate_data.shapes.caption import LANGUAGES, canonical_caption
@@ -40,8 +42,8 @@ CaptionLanguage = Literal["en", "zh", "both"]
 def _write_shapes(settings: ShapesSettings, *, out: Path, language: CaptionLanguage) -> None:
     """Write clips of moving shapes and the dataset JSON; an interrupted run goes on where it stopped."""
     settings = replace(settings, languages=_choose_languages(language))
-    with typer.progressbar(length=settings.count, label="clips", file=sys.stderr) as bar:
-        path = write_shapes(out, settings, on_clip=lambda _done, _total: bar.update(1))
+    with PhaseDisplay() as display:
+        path = write_shapes(out, settings, on_clip=lambda step, total: display.show(Progress("clips", step, total)))
     typer.echo(path)
 
 
@@ -99,12 +101,13 @@ def _run(
     """Run all trials with a progress bar; also give the contact sheet of the first language and seed."""
     trials = list_trials(languages, num_seeds)
     shown: list[tuple[Any, str]] = []
-    with typer.progressbar(length=len(trials), label="clips", file=sys.stderr) as bar:
+    with PhaseDisplay() as display:
+        steps = itertools.count(1)
 
         def take(result: TrialResult, video: Video) -> None:
             if result.trial.language == languages[0] and len(shown) < len(trials) // len(languages) // num_seeds:
                 shown.append((video.frames, _title(result)))
-            bar.update(1)
+            display.show(Progress("clips", next(steps), len(trials)))
 
         results = run_trials(model, trials, task=task, on_result=take)
     return results, contact_sheet([frames for frames, _ in shown], [title for _, title in shown])

@@ -120,7 +120,7 @@ def split_key(key: str, *, source: str) -> LoraKey:
             "The LoRA file changes a text encoder that takes no LoRA.",
             received=f"{source}: {key}",
             expected="layers of the transformer (lora_unet__...) and of the first text encoder (lora_te_...)",
-            fix="use a LoRA that was trained for EasyAnimate V1 to V4",
+            fix="use a LoRA of the transformer, and of the first text encoder at most",
         )
     for component, prefix in _ORIGINAL_PREFIXES.items():
         start = prefix.rstrip("_") + "_"
