@@ -48,8 +48,13 @@ docs:
 
 # Resolve all versions anew, and list them with their hashes in constraints.txt.
 lock:
-    uv lock
-    uv export --quiet --locked --all-packages --all-extras --all-groups --no-emit-workspace --no-annotate --no-header --output-file constraints.txt
+    uv lock --upgrade
+    just versions --output-file constraints.txt
+
+# The resolved versions with their hashes, as constraints.txt lists them.
+[private]
+versions *ARGS:
+    @uv export --quiet --locked --all-packages --all-extras --all-groups --no-emit-workspace --no-annotate --no-header {{ ARGS }}
 
 # All packages as wheels in dist/.
 wheels:

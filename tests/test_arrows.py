@@ -1,11 +1,19 @@
 """Which package may import which: the contracts in pyproject.toml hold, and no package is left out of them."""
 
+import logging.config
 import tomllib
 from pathlib import Path
 
+import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def keep_logging(monkeypatch):
+    """The linter sets up logging for its process, which is ours: later tests read logs."""
+    monkeypatch.setattr(logging.config, "dictConfig", lambda _: None)
 
 
 def test_arrows(monkeypatch):

@@ -11,6 +11,14 @@ from house import PACKAGES, ROOT, find_imports, parse
 MODULES = [path for package in PACKAGES for path in package.modules()]
 BANNED = {"utils", "util", "helpers", "helper", "common", "misc"}
 PRIVATE_ADAPTER = "diffusers_private.py"
+NOT_IMPORTED = {
+    "sentencepiece": "transformers' tokenizers read their files with it",
+    "protobuf": "transformers' tokenizers read their files with it",
+    "ftfy": "diffusers cleans prompts with it",
+    "beautifulsoup4": "diffusers cleans prompts with it",
+}
+"""Dependencies that other libraries import."""
+DISTRIBUTIONS = packages_distributions()
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -92,17 +100,37 @@ class TestPackage:
                 assert bounds == f">={major}.{minor},<{major}.{minor + 1}", requirement
 
     def test_declares_what_it_imports(self, package):
-        names = {re.split(r"[\[<>=~! ;]", requirement)[0].lower() for requirement in declared(package)}
-        distributions = packages_distributions()
+        names = {name_of(requirement) for requirement in declared(package)}
         missing = {}
         for path in package.modules():
             for module, _ in find_imports(parse(path)):
                 top = module.split(".")[0]
                 if top in sys.stdlib_module_names or top == package.source.name:
                     continue
-                if not names & {name.lower().replace("_", "-") for name in distributions.get(top, [top])}:
+                if not names & distributions_of(top):
                     missing[top] = where(path)
         assert not missing
+
+    def test_imports_what_it_declares(self, package):
+        """By a statement, or by the name of a target, such as "transformers:T5Tokenizer"."""
+        if package.name == "easyanimate":
+            pytest.skip("installs its dependencies, no more")
+        used = set(NOT_IMPORTED)
+        for path in package.modules():
+            tree = parse(path)
+            texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+            targets = [text for text in texts if isinstance(text, str) and re.fullmatch(r"[\w.]+:\w+", text)]
+            for module in [*targets, *(module for module, _ in find_imports(tree))]:
+                used |= distributions_of(re.split(r"[.:]", module)[0])
+        assert not {name_of(requirement) for requirement in package.project["project"]["dependencies"]} - used
+
+
+def name_of(requirement):
+    return re.split(r"[\[<>=~! ;]", requirement)[0].lower()
+
+
+def distributions_of(module):
+    return {name.lower().replace("_", "-") for name in DISTRIBUTIONS.get(module, [module])}
 
 
 def declared(package):

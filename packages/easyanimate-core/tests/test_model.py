@@ -128,6 +128,37 @@ def test_what_cannot_be_made(model, fake):
         model.make("memory")
 
 
+def test_a_plan_takes_no_further_settings(model):
+    with pytest.raises(RequestError, match="takes no further settings"):
+        model.make(model.plan("x"), seed=5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prompt": 3}, "prompt is of another type"),
+        ({"num_frames": "9"}, "num_frames is of another type"),
+        ({"num_frames": 8.5}, "num_frames is of another type"),
+        ({"seed": True}, "seed is of another type"),
+        ({"guidance_scale": "high"}, "guidance_scale is of another type"),
+        ({"start_images": object()}, "An image is an array of pixels"),
+        ({"start_images": 5}, "An image is an array of pixels"),
+        ({"video": np.zeros((8, 16, 16, 3), np.uint8)}, "This is not a video"),
+        ({"video": "clip.mp4", "mask": "gone.png", "num_frames": "9"}, "num_frames is of another type"),
+    ],
+)
+def test_settings_of_another_type_are_refused(model, settings, message):
+    with pytest.raises(RequestError, match=message):
+        model.plan(**{"prompt": "x", **settings})
+
+
+def test_a_model_with_another_pipeline_warns_no_second_time(plugins, caplog):
+    model = open_model("fake-part", plugins=plugins)
+    for opened in (model, model.using(model.pipeline)):
+        opened.plan("x", height=64, width=64, num_frames=24)
+    assert len(caplog.records) == 1
+
+
 def test_notes_and_warnings_are_logged_once(plugins, caplog):
     open_model("fake", plugins=plugins)
     assert "demo weights of fake" in caplog.text
@@ -225,7 +256,7 @@ class TestWhereItRuns:
         def find(pipeline=print, **options):
             model = open_model("fake-text", plugins=plugins, **options)
             monkeypatch.setitem(model.__dict__, "pipeline", pipeline)
-            return model._find_place()
+            return model._find_device_and_dtype()
 
         return find
 

@@ -104,19 +104,9 @@ def test_no_initial_values_are_drawn_and_no_weights_copied(folder, monkeypatch):
     assert all(tensor.data_ptr() == weights[name].data_ptr() for name, tensor in model.state_dict().items())
 
 
-def test_the_release_fills_what_the_configuration_leaves_out(folder):
-    edit_config(folder, scale=3.0)
-    assert load(folder, release={"scale": 5.0, "width": 9}).config.scale == 3.0
-    path = folder / "config.json"
-    path.write_text(json.dumps({"width": 3, "scale": 3.0}))
-    assert load(folder, release={"depth": 2, "scale": 5.0}).table[1] == 3.0
-    # A configuration of another class does not count.
-    edit_config(folder, _class_name="Other")
-    assert load(folder, release={"depth": 2, "scale": 5.0}).table[1] == 5.0
-
-
 def test_changes_win_over_the_configuration(folder):
-    assert load(folder, release={"scale": 5.0}, changes={"scale": 4.0}).table[1] == 4.0
+    edit_config(folder, scale=3.0)
+    assert load(folder, changes={"scale": 4.0}).table[1] == 4.0
 
 
 def test_what_does_not_fit_is_counted_and_named(folder):

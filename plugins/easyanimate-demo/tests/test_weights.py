@@ -12,7 +12,7 @@ from easyanimate_core.request import Defaults, TrainedRange
 from easyanimate_data.shapes.caption import Combination, canonical_caption
 from easyanimate_data.shapes.clip import render_clip
 from easyanimate_data.shapes.judge import judge_clip
-from easyanimate_demo.shipped import LORAS, RECIPES, WEIGHTS
+from easyanimate_demo.shipped import RECIPES, WEIGHTS
 from easyanimate_demo.version import VERSIONS
 from easyanimate_dit.training.config import DitTrainingConfig, LoraTrainingConfig
 from easyanimate_vae.training.config import VaeTrainingConfig
@@ -94,7 +94,7 @@ def test_seeds_repeat_and_differ(load, key):
 
 def test_the_lora_changes_the_style_and_both_formats_give_the_same_clip():
     prompt = canonical_caption(Combination("square", "yellow", "right"))
-    options = [(), *((LoraFile(LORAS / f"v3_outlined{end}.safetensors"),) for end in ("", "_peft"))]
+    options = [(), *((LoraFile(WEIGHTS.parent / "loras" / f"v3_outlined{end}.safetensors"),) for end in ("", "_peft"))]
     plain, original, peft = (
         load_plugins()
         .model("v3")

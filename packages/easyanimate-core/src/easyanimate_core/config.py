@@ -62,13 +62,13 @@ def read_config(
         if not sign:
             raise RequestError("An override has no value.", received=word, expected="name=value")
         *outer, last = name.split(".")
-        place: Any = values
+        inner: Any = values
         try:
             for part in outer:
-                if place.get(part) is None:
-                    place[part] = {}
-                place = place[part]
-            place[last] = yaml.safe_load(text)
+                if inner.get(part) is None:
+                    inner[part] = {}
+                inner = inner[part]
+            inner[last] = yaml.safe_load(text)
         except (yaml.YAMLError, TypeError, AttributeError) as error:
             raise RequestError("An override does not fit.", received=word, expected="name=value, in YAML") from error
     return _build(kind, values, prefix="")

@@ -111,7 +111,7 @@ class BatchRule:
         random_frames: Shorten a tenth of the batches of clips, by whole chunks.
         token_size: Train with a constant number of tokens: clips have at most `num_frames * token_size**2` pixels, so
             larger ones are shorter.
-        mask_rule: Train inpainting with random masks, drawn as "v4" or "v3" does (default: no masks).
+        mask_rule: Train inpainting with random masks, drawn by a rule that the dataset knows (default: no masks).
         empty_text_share: Share of the captions that are dropped, so that the model learns to do without.
         passes: Number of epochs that differ; later ones repeat them, which a cache needs (default: all epochs differ).
         compat: As in the original, never use rows that do not fill a batch, and no videos with a `video_repeat` of 0.

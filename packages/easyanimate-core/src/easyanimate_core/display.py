@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -24,9 +24,7 @@ from easyanimate_core.machine import format_bytes
 from easyanimate_core.request import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping
-
-Item = TypeVar("Item")
+    from collections.abc import Generator, Mapping
 
 LINE_EVERY_SECONDS = 5.0
 """Time between two lines where there is no terminal; the last step of a phase always has one."""
@@ -129,19 +127,6 @@ class PhaseDisplay:
         self.show(Progress(name, 0, 1))
         yield
         self.show(Progress(name, 1, 1))
-
-    def track(self, items: Iterable[Item], phase: str, total: int) -> Iterator[Item]:
-        """The items, each a step of a phase that is done when the next one is asked for.
-
-        Args:
-            items: What is worked on.
-            phase: Name of the phase.
-            total: How many items there are.
-        """
-        self.show(Progress(phase, 0, total))
-        for step, item in enumerate(items, start=1):
-            yield item
-            self.show(Progress(phase, step, total))
 
     def _draw(self, progress: Progress, values: str) -> None:
         if progress.phase not in self._tasks:

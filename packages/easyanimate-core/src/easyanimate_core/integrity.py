@@ -59,16 +59,16 @@ def hash_weights(folder: Path, cache_folder: Path | None = None) -> dict[str, st
     changed = False
     for name, path in _files(folder).items():
         facts = path.stat()
-        place, stamp = str(path.resolve()), f"{facts.st_size}-{facts.st_mtime_ns}"
-        entry = known.get(place)
+        location, stamp = str(path.resolve()), f"{facts.st_size}-{facts.st_mtime_ns}"
+        entry = known.get(location)
         if entry is None or entry[0] != stamp:
-            entry = known[place] = (stamp, hash_file(path))
+            entry = known[location] = (stamp, hash_file(path))
             changed = True
         hashes[name] = entry[1]
     if changed:
         # A cache that cannot be written only costs time on the next run.
         with suppress(OSError), atomic_path(cache_path) as part:
-            alive = {place: entry for place, entry in known.items() if Path(place).exists()}
+            alive = {location: entry for location, entry in known.items() if Path(location).exists()}
             part.write_text(json.dumps(alive), encoding="utf-8")
     return hashes
 
@@ -135,6 +135,6 @@ def _git_hash(path: Path) -> str:
 def _read_cache(path: Path) -> dict[str, tuple[str, str]]:
     try:
         entries = cast("dict[str, list[str]]", json.loads(path.read_text(encoding="utf-8")))
-        return {place: (stamp, sha256) for place, (stamp, sha256) in entries.items()}
+        return {location: (stamp, sha256) for location, (stamp, sha256) in entries.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}  # missing or damaged: it is made again

@@ -32,7 +32,7 @@ def compute_psnr(expected: NDArray[Any], received: NDArray[Any]) -> NDArray[np.f
     kinds = [(pixels.shape, "uint8" if pixels.dtype == np.uint8 else "float") for pixels in (expected, received)]
     if kinds[0] != kinds[1]:
         raise RequestError(
-            "pictures to compare must have the same shape and the same kind of pixels",
+            "Pictures to compare must have the same shape and the same kind of pixels.",
             received=f"{kinds[0]} and {kinds[1]}",
             expected="two arrays [..., height, width, 3], both uint8 or both floating point in [0, 1]",
         )

@@ -62,7 +62,8 @@ def open_model(  # noqa: PLR0913 (keyword-only)
         dtype: "bfloat16", "float16" or "float32"; None takes the one that suits the device.
         loras: LoRA files to apply, in order; "FILE:WEIGHT" gives a weight. The folder of a training stands for what it
             wrote.
-        plugins: What is installed; None looks.
+        plugins: Where the model, its weights and its files are looked up; None takes what is installed. Samplers are
+            always those that are installed.
         parts: Files beside the weights that the model takes, by name, such as `transformer=`.
 
     Raises:
@@ -88,8 +89,8 @@ def open_model(  # noqa: PLR0913 (keyword-only)
     if spec.find_files is not None:
         options = spec.find_files(options)
     spec = complete_spec(spec, found.folder)
-    registered = spec.samplers == "registered"
-    return Model(spec, found, options, samplers=tuple(plugins.schedulers()) if registered else tuple(spec.samplers))
+    samplers = load_plugins().schedulers() if spec.samplers == "registered" else spec.samplers
+    return Model(spec, found, options, samplers=tuple(samplers))
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Model:
     weights: FoundWeights
     options: LoadOptions
     samplers: tuple[str, ...] = ()
-    _warnings: set[str] = field(default_factory=set[str], init=False, repr=False, compare=False)
+    _warnings: set[str] = field(default_factory=set[str], repr=False, compare=False)
 
     @cached_property
     def defaults(self) -> Defaults:
@@ -128,7 +129,7 @@ class Model:
 
     def using(self, pipeline: VideoPipeline) -> Model:
         """The same model with a pipeline that is loaded already, such as one that is being trained."""
-        model = replace(self)
+        model = replace(self, _warnings=self._warnings)
         model.__dict__["pipeline"] = pipeline
         return model
 
@@ -163,6 +164,13 @@ class Model:
             WeightsError: The weights cannot be loaded.
             EasyAnimateError: Memory does not suffice; the error names sizes that need less.
         """
+        if isinstance(prompt, ClipPlan) and settings:
+            raise RequestError(
+                "A plan takes no further settings.",
+                received=", ".join(settings),
+                expected="make(plan), or make(prompt, **settings)",
+                fix="give them to `plan`",
+            )
         plan = prompt if isinstance(prompt, ClipPlan) else self.plan(prompt, **settings)
         request = plan.request
         clock = PhaseClock(request.on_progress)
@@ -215,7 +223,7 @@ class Model:
         record = WeightsRecord(name=self.weights.name)
         if folder is not None:
             record = replace(record, folder=str(folder.path.resolve()), hashes=folder.hashes)
-        device, dtype = self._find_place()
+        device, dtype = self._find_device_and_dtype()
         return Manifest(
             model=self.spec.key,
             weights=record,
@@ -226,7 +234,7 @@ class Model:
             timings=seconds,
         )
 
-    def _find_place(self) -> tuple[str, str]:
+    def _find_device_and_dtype(self) -> tuple[str, str]:
         """Device and number format: what the pipeline says, else what was asked for, else what suits the machine."""
         device: Any = getattr(self.pipeline, "device", None) or self.options.device
         dtype: Any = getattr(self.pipeline, "dtype", None) or self.options.dtype

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from easyanimate_core.clip import ClipPlan
 from easyanimate_core.errors import MediaError, RequestError, near_misses
 from easyanimate_core.manifest import InputFile
-from easyanimate_core.request import Task, Video, VideoRequest
+from easyanimate_core.request import Task, Video, VideoRequest, check_types
 from easyanimate_core.shapes import PixelShape
 from easyanimate_core.video import read_image, read_mask, read_video
 
@@ -49,6 +49,7 @@ def plan_clip(
                 f"There is no setting {name}.", received=name, expected=", ".join(known), fix=near_misses(name, known)
             )
     given = {name: value for name, value in settings.items() if value is not None}
+    check_types(given)
     prompt = given.get("prompt", "")
     if not prompt.strip():
         raise RequestError("The prompt is empty.", received=repr(prompt), fix='add --prompt "what to show"')
@@ -59,7 +60,7 @@ def plan_clip(
         values["strength"] = given.get("strength", 1.0 if sources.has_mask else REDRAW_STRENGTH)
     request = VideoRequest(**values)
     check_request(request, spec, samplers=samplers)
-    return ClipPlan(request, sources.inputs)
+    return ClipPlan(request, sources.describe())
 
 
 def check_request(request: VideoRequest, spec: ModelSpec, *, samplers: Sequence[str] = ()) -> None:
@@ -116,11 +117,11 @@ class _Sources:
 
     Args:
         values: By the names that `VideoRequest` has for them.
-        inputs: Where they came from.
+        origins: Role and path, or pixels, of each.
     """
 
     values: Mapping[str, Any]
-    inputs: tuple[InputFile, ...]
+    origins: Sequence[tuple[str, Any]]
 
     @classmethod
     def read(cls, given: Mapping[str, Any], default_frames: int) -> _Sources:
@@ -133,7 +134,7 @@ class _Sources:
             "mask": read_mask,
         }
         values: dict[str, Any] = {}
-        inputs: list[InputFile] = []
+        origins: list[tuple[str, Any]] = []
         for name, role in ROLES.items():
             if name not in given:
                 continue
@@ -142,20 +143,28 @@ class _Sources:
             for source in sources:
                 if _is_path(source):
                     found.append(readers[name](Path(source)))
-                    inputs.append(InputFile.read(role, Path(source)))
                 elif isinstance(source, Video):
                     found.append(replace(source, frames=source.frames[:num_frames]))
-                    inputs.append(InputFile.describe(role, source.frames))
                 else:
                     found.append(source)
-                    inputs.append(InputFile.describe(role, source))
+                origins.append((role, source))
             values[name] = tuple(found) if name == "start_images" else found[0]
-        return cls(values, tuple(inputs))
+        return cls(values, origins)
+
+    def describe(self) -> tuple[InputFile, ...]:
+        """Where they came from; only to be asked once `VideoRequest` has found that they are pixels."""
+        return tuple(
+            InputFile.read(role, Path(source))
+            if _is_path(source)
+            else InputFile.describe(role, source.frames if isinstance(source, Video) else source)
+            for role, source in self.origins
+        )
 
     @property
     def video(self) -> Video | None:
-        """The source video."""
-        return self.values.get("video")
+        """The source video; None, too, where something else was given, which `VideoRequest` refuses."""
+        video = self.values.get("video")
+        return video if isinstance(video, Video) else None
 
     @property
     def has_mask(self) -> bool:

@@ -50,7 +50,7 @@ class FilterSpec:
         summary: One line for `ea data filters`.
         load: Called once per worker with the options of the stage; gives the scoring function. It takes the chosen
             frames, uint8 [T, H, W, 3], with `uses_text` also the clip's caption, and returns a number, or a mapping of
-            column names to values. A text is its place: "my_package.light:load". None: the column is in the table
+            column names to values. A text is its import path: "my_package.light:load". None: the column is in the table
             already.
         frames: Which frames are looked at.
         column: The number that is compared; `KEY_score` when empty.
@@ -105,7 +105,7 @@ class CaptionerSpec:
     Args:
         key: Name on the command line: "transformers", "openai".
         summary: One line for `ea data filters`.
-        load: Called once per worker with the options of the stage; gives a `Captioner`. A text is its place.
+        load: Called once per worker with the options of the stage; gives a `Captioner`. A text is its import path.
     """
 
     key: str

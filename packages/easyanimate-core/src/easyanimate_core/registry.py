@@ -226,12 +226,12 @@ class Plugins:
         owners: dict[tuple[str, str], list[EntryPoint]] = {}
         for offer in self._offers:
             owners.setdefault((offer.kind, offer.key), []).append(offer.entry)
-        conflicts = {place: entries for place, entries in owners.items() if len(entries) > 1}
+        conflicts = {name: entries for name, entries in owners.items() if len(entries) > 1}
         for (kind, key), entries in conflicts.items():
             names = " and ".join(_describe(entry) for entry in entries)
             for entry in dict.fromkeys(entries):
                 self._report(entry, f"{kind} {key} is offered more than once: by {names}")
-        return {place: tuple(_describe(entry) for entry in entries) for place, entries in conflicts.items()}
+        return {name: tuple(_describe(entry) for entry in entries) for name, entries in conflicts.items()}
 
     def _report(self, entry: EntryPoint, error: str, details: str = "") -> None:
         self._broken.append(BrokenPlugin(**_identity(entry), error=error, details=details))

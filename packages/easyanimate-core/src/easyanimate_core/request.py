@@ -6,6 +6,7 @@ Axes: T frames, H height, W width, 3 red, green, blue; pixels are uint8.
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from easyanimate_core.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import numpy as np
 
@@ -119,6 +120,22 @@ def _check_pixels(what: str, pixels: Any, shape: tuple[int | None, ...], expecte
         raise RequestError(f"{what} is an array of pixels.", received=received, expected=expected)
 
 
+_TYPES: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
+    (str, "a text", ("prompt", "negative_prompt", "sampler")),
+    (numbers.Integral, "a whole number", ("num_frames", "height", "width", "num_inference_steps", "seed")),
+    (numbers.Integral | None, "a whole number", ("segment_frames", "overlap_frames")),
+    (numbers.Real, "a number", ("fps", "guidance_scale", "guidance_rescale", "strength")),
+)
+
+
+def check_types(values: Mapping[str, Any]) -> None:
+    """Raise `RequestError` unless texts are texts and numbers are numbers, by the names that `VideoRequest` has."""
+    for kind, expected, names in _TYPES:
+        for name in names:
+            if name in values and (not isinstance(values[name], kind) or isinstance(values[name], bool)):
+                raise RequestError(f"{name} is of another type.", received=repr(values[name]), expected=expected)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class VideoRequest:
     """Everything a pipeline needs to know to make one clip.
@@ -132,8 +149,8 @@ class VideoRequest:
         fps: Frames per second of the result.
         num_inference_steps: Number of denoising steps.
         guidance_scale: How closely to follow the prompt (the scale of classifier-free guidance, where 1 turns it off).
-        guidance_rescale: How much of the over-exposure that high guidance brings to undo, from 0 (nothing) to 1. It
-            brings the contrast of the guided prediction back to that without guidance; about 0.7 is usual
+        guidance_rescale: How strongly to undo the over-exposure that high guidance brings, from 0 (not at all) to 1,
+            where the guided prediction has the contrast of that without guidance. About 0.7 is usual
             (arXiv 2305.08891).
         sampler: Name of the sampler, one of those that `ea models show KEY` lists.
         seed: Seed of all randomness, so that the same seed makes the same video.
@@ -172,6 +189,7 @@ class VideoRequest:
 
     def __post_init__(self) -> None:
         """Check everything that does not depend on the model."""
+        check_types(vars(self))
         positive = ("num_frames", "height", "width", "fps", "num_inference_steps")
         for name in positive:
             value = getattr(self, name)
@@ -192,6 +210,13 @@ class VideoRequest:
         """Images, video, mask and strength have to be what they are called, and fit one another."""
         for picture in (*self.start_images, *(() if self.end_image is None else (self.end_image,))):
             _check_pixels("An image", picture, (None, None, 3), "uint8 [height, width, 3]")
+        video: Any = self.video
+        if not isinstance(video, Video | None):
+            raise RequestError(
+                "This is not a video.",
+                received=type(video).__name__,
+                expected="a path, or Video(frames, fps) with frames uint8 [frames, height, width, 3]",
+            )
         if self.mask is not None:
             _check_pixels("A mask", self.mask, (None, None, None), "uint8 [frames, height, width]")
         if self.end_image is not None and not self.start_images:

@@ -72,7 +72,8 @@ TRANSFORMER_FILE = PartFile(name="transformer", summary="Transformer weights tha
 class ModelSpec:
     """A model that `ea run --model KEY` can run.
 
-    Functions may be named by their place, such as "my_package.build:load": they are imported when they are called.
+    Functions may be named by their import paths, such as "my_package.build:load": they are imported when
+    they are called.
 
     Args:
         key: The exact name on the command line.
@@ -154,7 +155,7 @@ class WeightsSource:
 class SchedulerSpec:
     """A sampler: its name on the command line, and a factory from the scheduler's configuration to the sampler.
 
-    The factory is a function, or its place: "my_package.samplers:make_heun".
+    The factory is a function, or its import path: "my_package.samplers:make_heun".
     """
 
     name: str
@@ -166,7 +167,7 @@ class SchedulerSpec:
 class DatasetSpec:
     """Training data: `load(path, **options)`, called late, gives items by index, or data that makes batches.
 
-    It is a function, or its place: "my_package.data:open_shards".
+    It is a function, or its import path: "my_package.data:open_shards".
     """
 
     key: str
@@ -190,4 +191,4 @@ class CommandSpec:
     group: str
     name: str
     summary: str
-    load: Later[Callable[[], Callable[..., None]]] = Later(lambda place: Target(place).resolve)
+    load: Later[Callable[[], Callable[..., None]]] = Later(lambda path: Target(path).resolve)

@@ -16,23 +16,23 @@ Function = TypeVar("Function")
 
 
 class Target:
-    """A function by its place; calling it imports its module, so that naming it costs nothing.
+    """A function by its import path; calling it imports its module, so that naming it costs nothing.
 
     Args:
-        place: "module:name", or "module:Class.method".
+        path: "module:name", or "module:Class.method".
 
     Raises:
-        PluginError: The place has another form.
+        PluginError: The path has another form.
     """
 
-    def __init__(self, place: str) -> None:
-        module, colon, name = place.partition(":")
+    def __init__(self, path: str) -> None:
+        module, colon, name = path.partition(":")
         if not (colon and all(part.isidentifier() for part in (*module.split("."), *name.split(".")))):
-            raise PluginError("This names no function.", received=repr(place), expected="such as my_package.build:load")
+            raise PluginError("This names no function.", received=repr(path), expected="such as my_package.build:load")
         self._module, self._name = module, name
 
     def resolve(self) -> Any:
-        """What stands there.
+        """The function.
 
         Raises:
             PluginError: There is no such module, or it has no such name.
@@ -65,10 +65,10 @@ class Target:
 
 
 class Later(Generic[Function]):
-    """A field of a spec that takes a function or its place, and gives a function either way.
+    """A field of a spec that takes a function or its import path, and gives a function either way.
 
     Args:
-        read: Makes the function of its place.
+        read: Makes the function of its import path.
         default: What the field is when nobody gives it; without one it has to be given.
     """
 
@@ -77,17 +77,17 @@ class Later(Generic[Function]):
 
     def __set_name__(self, owner: type, name: str) -> None:
         """Keep the value beside the field."""
-        self._place = f"_{name}"
+        self._key = f"_{name}"
 
     def __get__(self, instance: object | None, owner: type) -> Function:
         """The function."""
         if instance is not None:
-            return instance.__dict__[self._place]
+            return instance.__dict__[self._key]
         # A dataclass asks its class for the default of a field.
         if self._default is ...:
-            raise AttributeError(self._place)
+            raise AttributeError(self._key)
         return self._default
 
     def __set__(self, instance: object, value: Function | str) -> None:
         """Take a function or a text."""
-        instance.__dict__[self._place] = self._read(value) if isinstance(value, str) else value
+        instance.__dict__[self._key] = self._read(value) if isinstance(value, str) else value

@@ -46,11 +46,11 @@ class WeightsFolder:
         Raises:
             WeightsError: It is damaged.
         """
-        place = f"{component}/{name}"
-        if place not in self._configs:
+        key = f"{component}/{name}"
+        if key not in self._configs:
             path = self.path / component / name
-            self._configs[place] = read_json(path) if path.is_file() else {}
-        return self._configs[place]
+            self._configs[key] = read_json(path) if path.is_file() else {}
+        return self._configs[key]
 
     def header(self, path: Path) -> Mapping[str, TensorInfo]:
         """The tensors of a safetensors file.

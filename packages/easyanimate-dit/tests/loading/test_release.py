@@ -8,6 +8,7 @@ import torch
 from diffusers import DDIMScheduler
 from easyanimate_core import LoadOptions, ShapeRule, WeightsError, WeightsFolder
 from easyanimate_core.request import Task
+from easyanimate_core.weights import complete_spec
 from easyanimate_dit import Transformer3DModel, testing
 from easyanimate_dit.loading.part import (
     CLIP,
@@ -160,6 +161,17 @@ def test_a_check_of_its_own_comes_first(checkpoint):
     picky = replace(TINY, check_more=refuse)
     with pytest.raises(WeightsError, match="Never tiny"):
         picky.check_weights(WeightsFolder(checkpoint))
+
+
+def test_the_weights_complete_the_release(checkpoint):
+    def complete(folder):
+        return {"shapes": ShapeRule(max_frames=folder.config("transformer")["num_layers"] * 8), "samplers": ("ddim",)}
+
+    release, folder = replace(TINY, complete=complete), WeightsFolder(checkpoint)
+    pipeline = release.load(LoadOptions(weights=folder, device="cpu"))
+    spec = complete_spec(release.spec(), folder)
+    assert pipeline.pipeline.parts.codec.shapes == spec.shapes == ShapeRule(max_frames=16)
+    assert spec.samplers == ("ddim",)
 
 
 def test_the_spec_says_what_the_release_says():

@@ -10,7 +10,6 @@ import torch
 from accelerate import init_empty_weights
 from easyanimate_core.errors import WeightsError
 from easyanimate_core.weights_file import PICKLE_SUFFIXES, check_file, read_json
-from easyanimate_core.weights_folder import complete_config
 from safetensors.torch import load_file
 
 from easyanimate_torch.quiet import silence_libraries
@@ -25,12 +24,11 @@ _SAME_RELEASE = "check that weights and config.json belong to the same version a
 _MAX_LISTED = 8
 
 
-def load_model(  # noqa: PLR0913 (keyword-only)
+def load_model(
     model_class: Any,
     folder: Path,
     *,
     dtype: torch.dtype,
-    release: Mapping[str, Any] | None = None,
     changes: Mapping[str, Any] | None = None,
     known_extras: Iterable[str] = (),
 ) -> Any:
@@ -40,7 +38,6 @@ def load_model(  # noqa: PLR0913 (keyword-only)
         model_class: A model class of diffusers.
         folder: The component folder, such as `vae` or `transformer` of a checkpoint.
         dtype: Of the weights in memory.
-        release: Fields of the released configuration, which `config.json` may leave out (`complete_config`).
         changes: Fields that win over those of `config.json`.
         known_extras: Patterns of names that this family of checkpoints carries beside the model.
 
@@ -50,10 +47,7 @@ def load_model(  # noqa: PLR0913 (keyword-only)
     Raises:
         WeightsError: A file is missing or damaged, or a tensor is missing, unexpected or of another shape.
     """
-    config = read_json(folder / "config.json")
-    completed = complete_config(config, model_class.__name__, release or {})
-    config |= {name: completed[name] for name in release or {}}
-    config |= changes or {}
+    config = read_json(folder / "config.json") | dict(changes or {})
     weights = read_folder(folder)
     model = build_model(model_class, config, weights, dtype=dtype, source=str(folder), known_extras=known_extras)
     model.register_to_config(_name_or_path=str(folder))

@@ -79,7 +79,12 @@ def temporal_levels(block_types: tuple[str, ...], *, up: bool) -> tuple[bool, ..
     known = _UP_BLOCKS if up else _DOWN_BLOCKS
     unknown = [name for name in block_types if name not in known]
     if unknown:
-        raise WeightsError("unknown block type of a VAE", received=", ".join(unknown), expected=", ".join(known))
+        raise WeightsError(
+            "A VAE has a block type that is not known.",
+            received=", ".join(unknown),
+            expected=", ".join(known),
+            fix="check that config.json belongs to the VAE of EasyAnimate V2, V3 or V4",
+        )
     return tuple(known[name] for name in block_types)
 
 

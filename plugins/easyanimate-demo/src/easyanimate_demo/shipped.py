@@ -6,6 +6,6 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
 
+# LoRA files lie in loras/ beside these; only tests read them.
 WEIGHTS = _PACKAGE / "weights"
-LORAS = _PACKAGE / "loras"
 RECIPES = _PACKAGE / "recipes"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ class StageRunner:
         Raises:
             EasyAnimateError: What stops the run; what was finished is kept.
         """
-        stages = {key: find_stage(key) for key in self.settings.stages}
+        stages = {key: find_stage(key, self._stages) for key in self.settings.stages}
         first = next(iter(stages.values()))
         if first.find_sources is None and not len(self.folder.table):
             raise RequestError(
@@ -97,7 +98,7 @@ class StageRunner:
         Raises:
             MediaError: When no clip is left.
         """
-        stage = find_stage(key)
+        stage = find_stage(key, self._stages)
         self.fill(key)
         self.drop(key)
         if stage.work and not (stage.rule or stage.find_sources):
@@ -108,7 +109,7 @@ class StageRunner:
 
     def fill(self, key: str) -> None:
         """Do the work of a stage, if it has any."""
-        stage = find_stage(key)
+        stage = find_stage(key, self._stages)
         if stage.work is None:
             return
         work = stage.work(self.settings.settings_of(key), self._context)
@@ -123,7 +124,7 @@ class StageRunner:
         Raises:
             MediaError: When no clip is left.
         """
-        stage = find_stage(key)
+        stage = find_stage(key, self._stages)
         if stage.rule is None:
             return
         rule: Any = stage.rule(self.settings.settings_of(key))
@@ -132,6 +133,10 @@ class StageRunner:
         self._apply_rules()
         self.folder.save()
         refuse_nothing_left(self.folder.table, key, rule.column if isinstance(rule, Threshold) else None)
+
+    @cached_property
+    def _stages(self) -> dict[str, StageSpec]:
+        return list_stages()
 
     @property
     def _context(self) -> StageContext:

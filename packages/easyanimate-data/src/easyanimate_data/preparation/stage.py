@@ -26,13 +26,13 @@ def list_stages() -> dict[str, StageSpec]:
     return plugins.stages() | {key: make_stage(spec) for key, spec in plugins.filters().items()}
 
 
-def find_stage(key: str) -> StageSpec:
-    """The stage with exactly this key.
+def find_stage(key: str, stages: Mapping[str, StageSpec] | None = None) -> StageSpec:
+    """The stage with exactly this key, of `list_stages()` where none are given.
 
     Raises:
         PluginError: When there is none.
     """
-    stages = list_stages()
+    stages = list_stages() if stages is None else stages
     if key not in stages:
         raise PluginError(
             f"There is no stage {key}.", received=key, expected=", ".join(stages), fix=near_misses(key, stages)

@@ -323,7 +323,7 @@ class HunyuanTransformer3DModel(StrictModelMixin, PeftAdapterMixin, CacheMixin, 
 
 
 def _miss(what: str, fix: str) -> EasyAnimateError:
-    return EasyAnimateError(f"the transformer needs {what}", received="none", expected=what, fix=fix)
+    return EasyAnimateError(f"The transformer needs {what}.", received="none", expected=what, fix=fix)
 
 
 def _check_config(config: Any) -> None:
@@ -339,7 +339,7 @@ def _check_config(config: Any) -> None:
     for name, values in allowed.items():
         if config[name] not in values:
             raise EasyAnimateError(
-                f"the configuration of HunyuanTransformer3DModel has an unsupported {name}",
+                f"The configuration of HunyuanTransformer3DModel has an unsupported {name}.",
                 received=config[name],
                 expected=", ".join(map(str, values)),
                 fix="check that config.json belongs to an EasyAnimate V4 transformer",

@@ -20,6 +20,7 @@ from easyanimate_core.interfaces import TilingAutoencoder
 from easyanimate_core.request import Defaults, Task
 from easyanimate_core.spec import TRANSFORMER_FILE, ModelSpec
 from easyanimate_core.target import Later
+from easyanimate_core.weights import complete_spec
 
 from easyanimate_dit.loading.part import NetworkPart, PartSettings
 
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
     from easyanimate_dit.loading.part import Part
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
-    from easyanimate_dit.sampling.preparation import VersionParts
     from easyanimate_dit.sampling.request_pipeline import RequestPipeline
+    from easyanimate_dit.sampling.version_parts import VersionParts
 
     Sign = tuple[int, Callable[[WeightsFolder], bool]]
 
@@ -49,7 +50,7 @@ class Release:
         parts: Parts of the checkpoint by role, which names the folder and the argument of the pipeline:
             "transformer", "vae", "text_encoder", "tokenizer", "scheduler", ...
         make_version_parts: Makes what this version does differently in the sampling pipeline, of the loaded parts by
-            role and `shapes`; a function, or its place: "my_package.version:make_version_parts".
+            role and `shapes`, completed; a function, or its place: "my_package.version:make_version_parts".
         class_prefixes: How the class in the transformer's `config.json` may begin; it may be that of the image model
             that the transformer was trained from.
         shapes: Which sizes and frame counts it makes.
@@ -58,6 +59,7 @@ class Release:
         signs: What tells its folders from those of other models with such a class: how sure a sign makes, and whether
             a folder has it. The surest counts; see `ModelSpec.identify`. V1 to V4 use 1 (a guess) to 5 (no other).
         sure: How sure the class alone makes, where a folder has no sign.
+        complete: What a weights folder says of the model; see `ModelSpec`.
         check_more: Raises `WeightsError` for what `check_components` cannot see.
         tasks: What it can be asked for.
         defaults: Values of a request that the user left out.
@@ -77,6 +79,7 @@ class Release:
     takes_images: Callable[[Mapping[str, Any]], bool] | None = None
     signs: tuple[Sign, ...] = ()
     sure: int = 0
+    complete: Later[Callable[[WeightsFolder], Mapping[str, Any]] | None] = Later(default=None)
     check_more: Callable[[WeightsFolder], None] | None = None
     tasks: tuple[Task, ...] = tuple(Task)
     defaults: Defaults = field(default_factory=Defaults)
@@ -98,6 +101,7 @@ class Release:
             samplers="registered",
             identify=self.identify,
             check_weights=self.check_weights,
+            complete=self.complete,
             part_files=self.part_files,
             find_files=self.find_files,
             list_lora_targets=self.list_lora_targets,
@@ -147,11 +151,11 @@ class Release:
         merge_loras(options.loras, components)
         return components
 
-    def build_pipeline(self, components: Mapping[str, Any]) -> EasyAnimatePipeline:
-        """Assemble the pipeline from parts by role."""
+    def build_pipeline(self, components: Mapping[str, Any], shapes: ShapeRule | None = None) -> EasyAnimatePipeline:
+        """Assemble the pipeline from parts by role; `shapes` where their weights say something else (`complete`)."""
         from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
 
-        return EasyAnimatePipeline(**components, parts=self.make_version_parts(components, self.shapes))
+        return EasyAnimatePipeline(**components, parts=self.make_version_parts(components, shapes or self.shapes))
 
     def load(self, options: LoadOptions) -> RequestPipeline:
         """Load a folder in the original's layout and put it where it runs; see `ModelSpec.load`."""
@@ -160,7 +164,8 @@ class Release:
         from easyanimate_dit.loading.placement import place_pipeline
         from easyanimate_dit.sampling.request_pipeline import RequestPipeline
 
-        pipeline = self.build_pipeline(self.load_components(options))
+        components = self.load_components(options)
+        pipeline = self.build_pipeline(components, complete_spec(self.spec(), options.weights).shapes)
         if isinstance(pipeline.vae, TilingAutoencoder):
             pipeline.vae.enable_tiling()  # pictures larger than a tile would take several times the memory
         place_pipeline(pipeline, choose_device(options.device))

@@ -320,7 +320,7 @@ def _drop_masked(condition: PixArtCondition) -> PixArtCondition:
 
 
 def _miss(what: str, fix: str) -> EasyAnimateError:
-    return EasyAnimateError(f"the transformer needs {what}", received="none", expected=what, fix=fix)
+    return EasyAnimateError(f"The transformer needs {what}.", received="none", expected=what, fix=fix)
 
 
 def _check_config(config: Any) -> None:
@@ -350,7 +350,7 @@ def _check_config(config: Any) -> None:
     for name, values in allowed.items():
         if config[name] not in values:
             raise EasyAnimateError(
-                f"the configuration of Transformer3DModel has an unsupported {name}",
+                f"The configuration of Transformer3DModel has an unsupported {name}.",
                 received=config[name],
                 expected=", ".join(map(str, values)),
                 fix="check that config.json belongs to an EasyAnimate V1, V2 or V3 transformer",

@@ -32,7 +32,7 @@ class FrameTable(nn.Module):
         num_frames = tokens.shape[1]
         if num_frames > self.pe.shape[1]:
             raise EasyAnimateError(
-                "the video has more latent frames than the motion module has positions",
+                "The video has more latent frames than the motion module has positions.",
                 received=num_frames,
                 expected=f"up to {self.pe.shape[1]}",
                 fix="ask for fewer frames",
@@ -87,7 +87,7 @@ class TemporalGrouping:
         """Rows and columns of squares."""
         if grid[0] % self.side or grid[1] % self.side:
             raise EasyAnimateError(
-                "the frames cannot be cut into the squares of the motion module",
+                "The frames cannot be cut into the squares of the motion module.",
                 received=f"{grid[0]} x {grid[1]} tokens",
                 expected=f"rows and columns that are multiples of {self.side}",
                 fix="choose a height and width that are multiples of 32",
@@ -246,7 +246,7 @@ def _check_settings(dim: int, kind: str, settings: dict[str, Any]) -> None:
     for name, received in problems.items():
         if received:
             raise EasyAnimateError(
-                f"the motion module has an unsupported {name}",
+                f"The motion module has an unsupported {name}.",
                 received=received,
                 expected="what EasyAnimate V1 to V3 use",
                 fix="check that config.json belongs to an EasyAnimate V1, V2 or V3 transformer",

@@ -66,10 +66,10 @@ def _require_smoothing(vae: VideoAutoencoder) -> SmoothingAutoencoder:
     if isinstance(vae, SmoothingAutoencoder):
         return vae
     raise EasyAnimateError(
-        "the VAE cannot smooth the borders of its chunks",
+        "The VAE cannot smooth the borders of its chunks.",
         received=type(vae).__name__,
         expected="a VAE with decode_smoothly",
-        fix="say smooth=False",
+        fix="use the VAE of the released weights of this version",
     )
 
 

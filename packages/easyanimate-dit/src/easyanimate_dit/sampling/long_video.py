@@ -13,6 +13,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from easyanimate_core.shapes import ShapeRule
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -27,23 +29,22 @@ class Segment:
     num_frames: int
 
 
-def plan_segments(num_frames: int, segment_frames: int, overlap_frames: int, *, chunk_frames: int) -> Iterator[Segment]:
+def plan_segments(num_frames: int, segment_frames: int, overlap_frames: int, rule: ShapeRule) -> Iterator[Segment]:
     """The parts of a video, in order: each starts `overlap_frames` before the end of the one before.
 
-    The last one is as short as the model's chunks allow, so that it may reach past the end by less than a chunk.
+    The last one is as short as the model can make it, so that it may reach past the end by less than a chunk.
 
     Args:
         num_frames: Of the whole.
-        segment_frames: Of a part, a multiple of `chunk_frames`.
+        segment_frames: Of a part, a valid frame count.
         overlap_frames: That two neighbours share, fewer than `segment_frames`.
-        chunk_frames: The model makes multiples of this.
+        rule: Which frame counts are valid.
     """
     start = 0
     while start + segment_frames < num_frames:
         yield Segment(start, segment_frames)
         start += segment_frames - overlap_frames
-    missing = num_frames - start
-    yield Segment(start, min(segment_frames, -(-missing // chunk_frames) * chunk_frames))
+    yield Segment(start, min(segment_frames, rule.near_frames(num_frames - start)[1]))
 
 
 def join_segments(whole: np.ndarray, segment: np.ndarray, overlap_frames: int) -> np.ndarray:

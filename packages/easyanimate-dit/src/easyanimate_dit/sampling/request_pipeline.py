@@ -72,9 +72,8 @@ class RequestPipeline:
                 received="a video and a segment length",
                 fix="leave out --segment and --overlap, or start from images",
             )
-        chunk = self.pipeline.parts.codec.shapes.chunk_frames
-        overlap = request.overlap_frames
-        segments = list(plan_segments(request.num_frames, request.segment_frames, overlap, chunk_frames=chunk))
+        overlap, rule = request.overlap_frames, self.pipeline.parts.codec.shapes
+        segments = list(plan_segments(request.num_frames, request.segment_frames, overlap, rule))
         whole: np.ndarray | None = None
         for index, segment in enumerate(segments):
             part = replace(

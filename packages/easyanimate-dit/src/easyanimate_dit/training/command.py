@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.errors import RequestError
@@ -14,7 +14,7 @@ from easyanimate_train.plan import print_plan, redirect_output
 from easyanimate_dit.training.config import DitTrainingConfig, LoraTrainingConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from easyanimate_core.model import Model
 
@@ -23,22 +23,18 @@ if TYPE_CHECKING:
 MODULE = "easyanimate_dit.train"
 
 
-def _open_model(settings: DitTrainingConfig) -> Model:
-    return open_model(settings.model, weights=settings.weights, dtype="float32", device="cpu")
-
-
-def load_pipeline(settings: DitTrainingConfig, name: str) -> EasyAnimatePipeline:
-    """Load all components of a model, in float32 on the CPU.
+def load_pipeline(model: Model, name: str) -> EasyAnimatePipeline:
+    """Load all components of a model.
 
     Raises:
         RequestError: The model's pipeline is not one of this package.
     """
     from easyanimate_dit.sampling.request_pipeline import RequestPipeline
 
-    loaded = _open_model(settings).pipeline
+    loaded = model.pipeline
     if not isinstance(loaded, RequestPipeline):
         raise RequestError(
-            f"The model {settings.model} cannot be trained with `ea train {name}`.",
+            f"The model {model.spec.key} cannot be trained with `ea train {name}`.",
             received=type(loaded).__name__,
             expected="a model whose pipeline is a RequestPipeline of easyanimate-dit",
         )
@@ -47,6 +43,11 @@ def load_pipeline(settings: DitTrainingConfig, name: str) -> EasyAnimatePipeline
 
 def _make_command(kind: type[DitTrainingConfig], name: str, summary: str) -> Callable[..., None]:
     """Make the command with the settings `kind`."""
+    opened: list[Model] = []  # for the settings, then for the run
+
+    def find_defaults(settings: DitTrainingConfig) -> Mapping[str, Any]:
+        opened[:] = [open_model(settings.model, weights=settings.weights, dtype="float32", device="cpu")]
+        return opened[0].training(name)
 
     def train(settings: DitTrainingConfig, *, resume: bool, plan: bool, launch_words: str | None) -> None:
         if launch_words is not None:
@@ -54,19 +55,19 @@ def _make_command(kind: type[DitTrainingConfig], name: str, summary: str) -> Cal
             return
         from easyanimate_dit.training.run import open_dataset, prepare_task, train_dit
 
-        pipeline = load_pipeline(settings, name)
+        model = opened.pop()
+        pipeline = load_pipeline(model, name)
         with PhaseDisplay() as display:
             dataset = open_dataset(settings, pipeline)
             if plan:
                 with redirect_output(settings) as trial:
-                    print_plan(prepare_task(trial, pipeline, dataset), trial, dataset)
+                    print_plan(prepare_task(trial, pipeline, dataset, model), trial, dataset)
                 return
-            trained = train_dit(settings, pipeline, dataset, resume=resume, on_progress=display.show)
+            trained = train_dit(settings, pipeline, dataset, model=model, resume=resume, on_progress=display.show)
         print(trained)  # noqa: T201 (the folder of the weights, for scripts)
 
     train.__doc__ = summary
-    reader = SettingsReader(kind, lambda settings: _open_model(settings).training(name))
-    return reader.command(train, EXTRA_OPTIONS)
+    return SettingsReader(kind, find_defaults).command(train, EXTRA_OPTIONS)
 
 
 train_transformer = _make_command(DitTrainingConfig, "dit", "Train the video transformer.")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from easyanimate_core.dataset import BatchedDataset
+    from easyanimate_core.model import Model
     from easyanimate_train.stream import BatchShard
 
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
@@ -40,10 +41,17 @@ class LcmTask(DenoisingTask):
         config: Settings, with `lcm` enabled.
         pipeline: All components of the model, in float32.
         dataset: Batches of training data.
+        model: See `DenoisingTask`.
     """
 
-    def __init__(self, config: LoraTrainingConfig, pipeline: EasyAnimatePipeline, dataset: BatchedDataset) -> None:
-        super().__init__(config, pipeline, dataset)
+    def __init__(
+        self,
+        config: LoraTrainingConfig,
+        pipeline: EasyAnimatePipeline,
+        dataset: BatchedDataset,
+        model: Model | None = None,
+    ) -> None:
+        super().__init__(config, pipeline, dataset, model)
         self._lcm = config.lcm
         self._sampling = {"sampler": "lcm", "num_inference_steps": _NUM_SAMPLING_STEPS, "guidance_scale": 1.0}
         self._solver = ConsistencySolver(self._scheduler, config.lcm)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from diffusers import DDPMScheduler
+from easyanimate_core.model import Model, open_model
 from easyanimate_core.shapes import LatentShape, PixelShape
 from easyanimate_train.memory import advise, count_bytes, count_values, enable_gradient_checkpointing
 from easyanimate_train.task import TrainableModel, ValidationResult
@@ -51,9 +52,17 @@ class DenoisingTask:
         config: Settings.
         pipeline: All components of the model, in float32; with mixed precision, frozen ones are converted to 16 bits.
         dataset: Batches of training data.
+        model: What the pipeline was loaded of, for the clips of validation; None opens it when they are first made.
     """
 
-    def __init__(self, config: DitTrainingConfig, pipeline: EasyAnimatePipeline, dataset: BatchedDataset) -> None:
+    def __init__(
+        self,
+        config: DitTrainingConfig,
+        pipeline: EasyAnimatePipeline,
+        dataset: BatchedDataset,
+        model: Model | None = None,
+    ) -> None:
+        self._model = model
         self._config, self._pipeline, self._parts = config, pipeline, pipeline.parts
         self._sampling: dict[str, Any] = {}  # settings of validation clips in place of the defaults of the weights
         self._part = choose_part(config)
@@ -175,9 +184,11 @@ class DenoisingTask:
     def validate(self, folder: Path, step: int, /) -> ValidationResult:
         """Generate the clips of `validation.prompts`; see `TrainingTask`."""
         del step
+        config = self._config
+        self._model = self._model or open_model(config.model, weights=config.weights)
         self._transformer.eval()
         with self._frozen.on_device("vae", "image_encoder", "text_encoder", "text_encoder_2"):
-            found = make_clips(self._pipeline, self._config, self._sampling, folder)
+            found = make_clips(self._pipeline, self._model, config.validation, self._sampling, folder)
         self._transformer.train()
         return found
 

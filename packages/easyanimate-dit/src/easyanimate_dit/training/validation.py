@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from easyanimate_core.model import open_model
 from easyanimate_core.video import write_image, write_video
 from easyanimate_train.task import ValidationResult
 
@@ -14,27 +13,30 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from easyanimate_core.model import Model
+
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
-    from easyanimate_dit.training.config import DitTrainingConfig
+    from easyanimate_dit.training.config import ValidationConfig
 
 
 def make_clips(
-    pipeline: EasyAnimatePipeline, config: DitTrainingConfig, settings: Mapping[str, Any], folder: Path
+    pipeline: EasyAnimatePipeline, model: Model, config: ValidationConfig, settings: Mapping[str, Any], folder: Path
 ) -> ValidationResult:
     """Generate a clip for each prompt of the validation, as `ea run` would, and write them to a folder.
 
     Args:
         pipeline: The model as it is now.
-        config: Names the model and the weights that the training began with, whose defaults count.
+        model: Model and weights that the training began with, whose defaults count.
+        config: Prompts and seed.
         settings: Of the requests, in place of these defaults.
         folder: Is made when missing.
     """
     scheduler = pipeline.scheduler
-    model = open_model(config.model, weights=config.weights).using(RequestPipeline(pipeline))
+    model = model.using(RequestPipeline(pipeline))
     folder.mkdir(parents=True, exist_ok=True)
     videos = {}
-    for number, prompt in enumerate(config.validation.prompts):
-        clip = model.make(prompt, seed=config.validation.seed, **settings)
+    for number, prompt in enumerate(config.prompts):
+        clip = model.make(prompt, seed=config.seed, **settings)
         videos[prompt] = clip.frames
         # Without a manifest: these weights are in no folder.
         if len(clip.frames) == 1:
