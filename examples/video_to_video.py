@@ -11,7 +11,8 @@ source = model.make("a red circle moves to the left", seed=1).video
 green = model.make("a green circle moves to the left", seed=2, video=source, strength=0.8)
 print(green.save("outputs/video_to_video.mp4"))
 
-# White (255) is made anew, black (0) stays: here only the upper half changes.
+# White (255) is made anew, black (0) stays: here the upper half. The demo weights have never seen a mask in training,
+# so that only the official ones follow it.
 mask = np.zeros((1, 64, 64), np.uint8)
 mask[:, :32] = 255
 half = model.make("a green circle moves to the left", seed=2, video=source, mask=mask)

@@ -112,8 +112,9 @@ def test_what_cannot_be_opened(plugins):
         open_model("fake", weights="demmo", plugins=plugins)
     with pytest.raises(RequestError, match="fake takes no file for transformer"):
         open_model("fake", transformer="x.safetensors", plugins=plugins)
-    with pytest.raises(RequestError, match="no such LoRA file"):
-        open_model("fake", loras=["gone.safetensors"], plugins=plugins)
+    for loras in (["gone.safetensors"], "gone.safetensors"):
+        with pytest.raises(RequestError, match=r"no such LoRA file[\s\S]*gone\.safetensors"):
+            open_model("fake", loras=loras, plugins=plugins)
 
 
 def test_what_cannot_be_made(model, fake):
@@ -126,6 +127,10 @@ def test_what_cannot_be_made(model, fake):
     assert not fake.loads
     with pytest.raises(EasyAnimateError, match="--frames 8 or --size 16x32"):
         model.make("memory")
+
+
+def test_a_model_says_what_it_is(model):
+    assert repr(model) == "<Model fake, weights demo>"
 
 
 def test_a_plan_takes_no_further_settings(model):

@@ -175,7 +175,7 @@ def test_an_unknown_key_names_near_misses_and_broken_plugins(install):
 
 def test_keys_match_exactly(install):
     install("good-plugin", GOOD)
-    with pytest.raises(PluginError):
+    with pytest.raises(PluginError, match=r"did you mean tiny\?$"):
         load_plugins().model("Tiny")
 
 

@@ -64,5 +64,6 @@ def near_misses(name: str, known: Iterable[str]) -> str | None:
     """A sentence that names the known names closest to `name`, or None when nothing is near."""
     import difflib
 
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    by_lower = {one.lower(): one for one in known}
+    close = [by_lower[one] for one in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
     return f"did you mean {' or '.join(close)}?" if close else None

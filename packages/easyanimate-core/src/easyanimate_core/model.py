@@ -48,7 +48,7 @@ def open_model(  # noqa: PLR0913 (keyword-only)
     weights: str | Path = "auto",
     device: str | None = None,
     dtype: str | None = None,
-    loras: Sequence[LoraFile | str | Path] = (),
+    loras: Sequence[LoraFile | str | Path] | str | Path = (),
     plugins: Plugins | None = None,
     **parts: Path | str | None,
 ) -> Model:
@@ -60,8 +60,8 @@ def open_model(  # noqa: PLR0913 (keyword-only)
             weights when they are on this machine, else the demo weights, and says so in the log.
         device: "cuda", "cuda:1", "mps" or "cpu"; None takes the best there is.
         dtype: "bfloat16", "float16" or "float32"; None takes the one that suits the device.
-        loras: LoRA files to apply, in order; "FILE:WEIGHT" gives a weight. The folder of a training stands for what it
-            wrote.
+        loras: LoRA file to apply, or several in order; "FILE:WEIGHT" gives a weight. The folder of a
+            training stands for what it wrote.
         plugins: Where the model, its weights and its files are looked up; None takes what is installed. Samplers are
             always those that are installed.
         parts: Files beside the weights that the model takes, by name, such as `transformer=`.
@@ -79,6 +79,7 @@ def open_model(  # noqa: PLR0913 (keyword-only)
                 f"open_model has no argument {name}.", received=name, expected=", ".join(_ARGUMENTS), fix=hint
             )
     files = {name: find_trained(Path(path), name) for name, path in parts.items() if path is not None}
+    loras = (loras,) if isinstance(loras, str | Path) else loras
     applied = tuple(lora if isinstance(lora, LoraFile) else parse_lora(str(lora)) for lora in loras)
     check_part_files(files, spec, plugins.models().values())
     check_lora_files(applied)
@@ -93,7 +94,7 @@ def open_model(  # noqa: PLR0913 (keyword-only)
     return Model(spec, found, options, samplers=tuple(samplers))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A model with its weights, found and checked; use `open_model`.
 
@@ -108,7 +109,11 @@ class Model:
     weights: FoundWeights
     options: LoadOptions
     samplers: tuple[str, ...] = ()
-    _warnings: set[str] = field(default_factory=set[str], repr=False, compare=False)
+    _warnings: set[str] = field(default_factory=set[str], compare=False)
+
+    def __repr__(self) -> str:
+        """What it is, without all that is known of it."""
+        return f"<Model {self.spec.key}, weights {self.weights.name}>"
 
     @cached_property
     def defaults(self) -> Defaults:

@@ -260,7 +260,7 @@ class Plugins:
         names = sorted(known)
         hints = [hint for hint in (near_misses(key, names),) if hint]
         package = _first_party_package(kind, key)
-        if package:
+        if package and key.lower() not in names:
             hints.insert(0, f"pip install {package}")
         if self.broken:
             broken = dict.fromkeys(f"{plugin.distribution} {plugin.version}" for plugin in self.broken)

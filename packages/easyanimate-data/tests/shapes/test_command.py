@@ -121,6 +121,14 @@ def test_evaluation_prints_a_table_and_writes_files(tmp_path, drawn_model):
     assert len(list(out.iterdir())) == 2
 
 
+def test_evaluation_refuses_a_file_for_its_folder_before_it_begins(tmp_path):
+    file = tmp_path / "out"
+    file.write_text("mine", encoding="utf-8")
+    with pytest.raises(RequestError, match="This is a file, not a folder"):
+        run(command.evaluate_shapes, "--model", "gone", "--out", str(file))
+    assert file.read_text(encoding="utf-8") == "mine"
+
+
 def test_importing_the_plugin_is_light():
     heavy = ("torch", "diffusers", "transformers", "numpy", "av", "PIL", "typer")
     code = f"import sys, easyanimate_data.plugin; print([name for name in {heavy} if name in sys.modules])"

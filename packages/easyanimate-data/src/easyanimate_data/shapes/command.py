@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from easyanimate_core.atomic import atomic_path
 from easyanimate_core.display import PhaseDisplay
+from easyanimate_core.errors import RequestError
 from easyanimate_core.model import open_model
 from easyanimate_core.options import SettingsReader
 from easyanimate_core.request import Progress
@@ -73,6 +74,8 @@ def evaluate_shapes(  # noqa: PLR0913 (each is an option)
     out: Annotated[Path | None, typer.Option("--out", help="Folder for evaluation.json and sheet.png.")] = None,
 ) -> None:
     """Ask for every combination of shape, colour and direction, judge the clips by their pixels, print the shares."""
+    if out is not None and out.exists() and not out.is_dir():
+        raise RequestError("This is a file, not a folder.", received=out, fix="choose another folder with --out")
     opened = open_model(model, weights=weights, loras=lora or ())
     results, sheet = _run(opened, languages=_choose_languages(language), num_seeds=seeds, task=task)
     rows = summarise(results, task)
