@@ -13,7 +13,6 @@ import torch
 from diffusers.configuration_utils import register_to_config
 from diffusers.loaders.peft import PeftAdapterMixin
 from diffusers.models.cache_utils import CacheMixin
-from easyanimate_core.errors import EasyAnimateError
 from easyanimate_torch.strict_model import StrictModelMixin
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -31,6 +30,7 @@ from easyanimate_dit.hunyuan.block import HunyuanDiTBlock
 from easyanimate_dit.hunyuan.embedding import PatchEmbed, Resampler, TimeTextSizeEmbedding
 from easyanimate_dit.hunyuan.normalization import ModulatedLayerNorm
 from easyanimate_dit.hunyuan.rotary import TokenPosition
+from easyanimate_dit.refusal import check_config, missing
 
 
 class HunyuanCondition(NamedTuple):
@@ -199,7 +199,9 @@ class HunyuanTransformer3DModel(StrictModelMixin, PeftAdapterMixin, CacheMixin, 
             or text_embedding_mask_t5 is None
             or image_meta_size is None
         ):
-            raise _miss("text states, their masks and image sizes", "give them, or a condition from encode_condition()")
+            raise missing(
+                "text states, their masks and image sizes", "give them, or a condition from encode_condition()"
+            )
 
         # 1. Constant part of the conditioning vector
         if style is None:
@@ -215,7 +217,7 @@ class HunyuanTransformer3DModel(StrictModelMixin, PeftAdapterMixin, CacheMixin, 
         if not self.has_clip:
             return HunyuanCondition(extra, text, None)
         if clip_encoder_hidden_states is None or clip_attention_mask is None:
-            raise _miss("CLIP tokens and their mask", "give zeros for both when there is no reference image")
+            raise missing("CLIP tokens and their mask", "give zeros for both when there is no reference image")
         clip = self.clip_projection(clip_encoder_hidden_states)
         clip = torch.where(clip_attention_mask.bool()[..., None], clip, self.clip_padding.to(clip.dtype))
         return HunyuanCondition(extra, text, clip)
@@ -322,10 +324,6 @@ class HunyuanTransformer3DModel(StrictModelMixin, PeftAdapterMixin, CacheMixin, 
         return hidden_states
 
 
-def _miss(what: str, fix: str) -> EasyAnimateError:
-    return EasyAnimateError(f"The transformer needs {what}.", received="none", expected=what, fix=fix)
-
-
 def _check_config(config: Any) -> None:
     """Refuse configurations that the class cannot stand for."""
     allowed = {
@@ -336,14 +334,7 @@ def _check_config(config: Any) -> None:
         "attention_head_dim": (config.attention_head_dim - config.attention_head_dim % 4,),
         "n_query": (math.isqrt(config.n_query) ** 2,),
     }
-    for name, values in allowed.items():
-        if config[name] not in values:
-            raise EasyAnimateError(
-                f"The configuration of HunyuanTransformer3DModel has an unsupported {name}.",
-                received=config[name],
-                expected=", ".join(map(str, values)),
-                fix="check that config.json belongs to an EasyAnimate V4 transformer",
-            )
+    check_config(config, allowed, network="HunyuanTransformer3DModel", versions="V4")
 
 
 if TYPE_CHECKING:  # the class is what the sampling pipeline takes

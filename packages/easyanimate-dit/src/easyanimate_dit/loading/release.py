@@ -50,15 +50,16 @@ class Release:
         parts: Parts of the checkpoint by role, which names the folder and the argument of the pipeline:
             "transformer", "vae", "text_encoder", "tokenizer", "scheduler", ...
         make_version_parts: Makes what this version does differently in the sampling pipeline, of the loaded parts by
-            role and `shapes`, completed; a function, or its place: "my_package.version:make_version_parts".
+            role and `shapes`, completed; a function, or its import path: "my_package.version:make_version_parts".
         class_prefixes: How the class in the transformer's `config.json` may begin; it may be that of the image model
             that the transformer was trained from.
         shapes: Which sizes and frame counts it makes.
         image_parts: Further parts, there only where `takes_images` holds.
         takes_images: Whether a transformer with this configuration, completed, takes reference images.
-        signs: What tells its folders from those of other models with such a class: how sure a sign makes, and whether
-            a folder has it. The surest counts; see `ModelSpec.identify`. V1 to V4 use 1 (a guess) to 5 (no other).
-        sure: How sure the class alone makes, where a folder has no sign.
+        signs: What tells its folders from those of other models with such a class: how sure it is where the sign is
+            there, and whether a folder has it. The surest counts; see `ModelSpec.identify`. V1 to V4 use 1 (a guess)
+            to 5 (no other).
+        sure: How sure it is by the class alone, where a folder has no sign.
         complete: What a weights folder says of the model; see `ModelSpec`.
         check_more: Raises `WeightsError` for what `check_components` cannot see.
         tasks: What it can be asked for.

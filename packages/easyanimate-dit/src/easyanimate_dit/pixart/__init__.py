@@ -12,7 +12,6 @@ import torch
 from diffusers.configuration_utils import register_to_config
 from diffusers.loaders.peft import PeftAdapterMixin
 from diffusers.models.cache_utils import CacheMixin
-from easyanimate_core.errors import EasyAnimateError
 from easyanimate_torch.strict_model import StrictModelMixin
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from easyanimate_dit.normalization import LayerNorm
 from easyanimate_dit.pixart.block import PixArtMotionBlock
 from easyanimate_dit.pixart.embedding import AdaLayerNormSingle, GridPatchEmbed
 from easyanimate_dit.pixart.motion_module import MotionModule
+from easyanimate_dit.refusal import check_config, missing
 
 _CLIP_WIDTH = 768
 NUM_CLIP_TOKENS = 8
@@ -196,14 +196,14 @@ class Transformer3DModel(StrictModelMixin, PeftAdapterMixin, CacheMixin, Attenti
         clip_attention_mask: Tensor | None,
     ) -> PixArtCondition:
         if encoder_hidden_states is None:
-            raise _miss("text states", "give encoder_hidden_states, or a condition from encode_condition()")
+            raise missing("text states", "give encoder_hidden_states, or a condition from encode_condition()")
 
         # 1. Size of the clip
         size = None
         if self.has_size_condition:
             resolution, aspect_ratio = size_conditions.get("resolution"), size_conditions.get("aspect_ratio")
             if resolution is None or aspect_ratio is None:
-                raise _miss("resolution and aspect ratio", "give both")
+                raise missing("resolution and aspect ratio", "give both")
             size = self.adaln_single.emb.embed_size(resolution, aspect_ratio, encoder_hidden_states.dtype)
 
         # 2. Text, then the tokens of the picture
@@ -319,10 +319,6 @@ def _drop_masked(condition: PixArtCondition) -> PixArtCondition:
     return PixArtCondition(condition.size, condition.context[:, used], bias if bool(bias.any()) else None)
 
 
-def _miss(what: str, fix: str) -> EasyAnimateError:
-    return EasyAnimateError(f"The transformer needs {what}.", received="none", expected=what, fix=fix)
-
-
 def _check_config(config: Any) -> None:
     """Refuse configurations that the class cannot stand for."""
     dim = config.num_attention_heads * config.attention_head_dim
@@ -347,14 +343,7 @@ def _check_config(config: Any) -> None:
         allowed["attention_head_dim"] = (
             config.attention_head_dim if dim % 3 == 0 else f"a width divisible by 3: {dim}",
         )
-    for name, values in allowed.items():
-        if config[name] not in values:
-            raise EasyAnimateError(
-                f"The configuration of Transformer3DModel has an unsupported {name}.",
-                received=config[name],
-                expected=", ".join(map(str, values)),
-                fix="check that config.json belongs to an EasyAnimate V1, V2 or V3 transformer",
-            )
+    check_config(config, allowed, network="Transformer3DModel", versions="V1, V2 or V3")
 
 
 if TYPE_CHECKING:  # the class is what the sampling pipeline takes

@@ -124,10 +124,8 @@ class ChannelInpainter:
         """Nothing: the transformer keeps the given part by itself."""
 
 
-class CodedMaskInpainter:
+class CodedMaskInpainter(ChannelInpainter):
     """InP transformers of V3: as `ChannelInpainter`, but a clip of which nothing is given is coded, too: as black."""
-
-    needs_source = False
 
     def condition(
         self,
@@ -144,9 +142,6 @@ class CodedMaskInpainter:
             given = GivenClip(torch.full((1, 3, size.num_frames, size.height, size.width), -1.0), None)
         mask = torch.ones_like(given.pixels[:, :1]) if given.mask is None else given.mask
         return {"inpaint_latents": code_masked_clip(given.pixels, mask, codec, noise, device=device)}
-
-    def keep(self, given: GivenClip | None, source: SourceLatents) -> None:
-        """Nothing: the transformer keeps the given part by itself."""
 
 
 def code_masked_clip(

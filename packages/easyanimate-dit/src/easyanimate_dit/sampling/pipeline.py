@@ -183,7 +183,7 @@ class EasyAnimatePipeline(EasyAnimateLoraMixin, DiffusionPipeline):
             clip_apply_ratio: Share of the steps, the last ones, in which `clip_image` acts; None takes the version's.
             num_inference_steps: Denoising steps.
             guidance_scale: 1 or less turns guidance off.
-            guidance_rescale: Weight of the rescaled guidance.
+            guidance_rescale: How strongly to undo the over-exposure that high guidance brings, 0 to 1.
             batched_guidance: Run both guidance branches as one batch; the same result with more memory.
             negative_prompt: What to avoid; one for all videos or one per prompt.
             num_videos_per_prompt: Videos per prompt.
