@@ -10,7 +10,6 @@ from easyanimate_core.machine import (
     check_writable,
     format_bytes,
     free_disk_space,
-    free_memory,
     peak_memory,
     read_machine,
     user_cache_folder,
@@ -31,15 +30,6 @@ def test_peak_memory_does_not_count_the_parent():
     code = "from easyanimate_core.machine import peak_memory; print(peak_memory())"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
     assert 1_000_000 < int(result.stdout) < block.nbytes / 2
-
-
-def test_memory_is_limited_by_the_container(monkeypatch):
-    total = psutil.virtual_memory().total
-    numbers = {"memory.max": 1000, "memory.current": 400}
-    monkeypatch.setattr(machine, "_read_number", numbers.get)
-    assert free_memory() == 600
-    numbers["memory.max"] = total * 2
-    assert 600 < free_memory() <= total
 
 
 def test_disk_space(tmp_path):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from easyanimate_core.control_group import read_memory_limits, read_processor_limit
 from easyanimate_core.errors import EasyAnimateError
 
 
@@ -43,7 +44,7 @@ class Machine:
         system: Operating system and architecture.
         python: Version of the running Python.
         num_cpus: Processors that this process may use.
-        memory_bytes: Main memory, or the limit of the container.
+        memory_bytes: Main memory, or the least limit of the control groups (containers, scopes) around this process.
         free_memory_bytes: What is free of it now.
         torch: Version of PyTorch, None when it is not installed.
         devices: Where models can run, the best first; empty without PyTorch.
@@ -65,12 +66,19 @@ def read_machine() -> Machine:
     return Machine(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        num_cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        num_cpus=count_processors(),
         memory_bytes=total,
         free_memory_bytes=free,
         torch=torch_version,
         devices=devices,
     )
+
+
+def count_processors() -> int:
+    """Processors that this process may use at a time: of the machine, or by the limits of its affinity or container."""
+    count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    limit = read_processor_limit()
+    return count if limit is None else max(1, min(count, round(limit)))
 
 
 def peak_memory() -> int:
@@ -89,7 +97,7 @@ def peak_memory() -> int:
 
 
 def free_memory() -> int:
-    """Main memory that this process can still take, in bytes; a container's limit counts."""
+    """Main memory that this process can still take, in bytes; limits of control groups count (containers, scopes)."""
     return _main_memory()[1]
 
 
@@ -151,24 +159,14 @@ def _existing(folder: Path) -> Path:
 
 
 def _main_memory() -> tuple[int, int]:
-    """Total and free main memory; the limit of a Linux container takes precedence."""
+    """Total and free main memory; the limits of control groups take precedence."""
     import psutil
 
     memory = psutil.virtual_memory()
-    total, free = int(memory.total), int(memory.available)
-    limit, used = _read_number("memory.max"), _read_number("memory.current")
-    if limit is None or limit >= total:
-        return total, free
-    return limit, min(free, max(limit - (used or 0), 0))
-
-
-def _read_number(name: str) -> int | None:
-    """A number from the control group of this process (version 2); None where there is none, or no limit."""
-    try:
-        text = Path("/sys/fs/cgroup", name).read_text(encoding="ascii").strip()
-    except OSError:
-        return None
-    return int(text) if text.isdigit() else None
+    limits = read_memory_limits()
+    total = min([int(memory.total), *(limit for limit, _ in limits)])
+    free = min([int(memory.available), *(limit - used for limit, used in limits)])
+    return total, max(free, 0)
 
 
 def _torch_facts(total: int, free: int) -> tuple[str | None, tuple[Device, ...]]:

@@ -17,6 +17,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Literal
 
 from easyanimate_core.errors import EasyAnimateError, PluginError, RequestError
+from easyanimate_core.machine import count_processors
 
 from easyanimate_data.preparation.journal import Outcome
 from easyanimate_data.preparation.work import Worker
@@ -77,13 +78,8 @@ class Engine:
         if self.name == "local":
             return _run_here(work, rows)
         if self.name == "processes":
-            return _run_in_processes(work, rows, self.workers or _count_cores())
+            return _run_in_processes(work, rows, self.workers or count_processors())
         return _run_on_ray(work, rows, self.workers, self.ray_address)
-
-
-def _count_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cut_batches(rows: Sequence[Row], size: int) -> list[Sequence[Row]]:
