@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from easyanimate_core.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -33,7 +35,7 @@ class EasyAnimateError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        """All parts on lines of their own, empty ones left out."""
+        """All parts on lines of their own, empty ones left out; what others wrote cannot steer a terminal."""
         lines = [self.message]
         if self.received is not None:
             lines.append(f"  received: {self.received}")
@@ -41,7 +43,7 @@ class EasyAnimateError(Exception):
             lines.append(f"  accepted: {self.expected}")
         if self.fix:
             lines.append(f"  to do:    {self.fix}")
-        return "\n".join(lines)
+        return printable("\n".join(lines), keep="\n\t")
 
 
 class RequestError(EasyAnimateError):

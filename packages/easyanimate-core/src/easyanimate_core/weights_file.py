@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from easyanimate_core.errors import WeightsError
+from easyanimate_core.json_object import read_object
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,14 +82,8 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; `WeightsError` names the file when it is missing or damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"The file cannot be read: {path}", received=error, expected="a JSON file") from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"The file holds no settings: {path}", expected="a JSON object")
-    return cast("dict[str, Any]", content)
+    """Read a JSON object of bounded size and depth; `WeightsError` names the file when it is missing or damaged."""
+    return dict(read_object(path).values)
 
 
 def is_weights_file(path: Path) -> bool:
