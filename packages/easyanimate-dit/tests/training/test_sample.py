@@ -64,6 +64,19 @@ def test_a_given_image_stands_still_for_the_given_frames(encode, monkeypatch, gi
         torch.testing.assert_close(pixels[:, :, -kept:], clips[:, :, -1:].expand(-1, -1, kept, -1, -1))
 
 
+def test_around_an_area_the_clip_is_given_as_it_is(encode, monkeypatch):
+    _, batch, pixels, masks = encode(monkeypatch, area_share=1.0)
+    clips = torch.from_numpy(np.stack(batch["frames"])).permute(0, 4, 1, 2, 3) / 127.5 - 1
+    torch.testing.assert_close(pixels.contiguous(), clips.contiguous())
+    for mask in masks[:, 0]:
+        assert torch.equal(mask, mask[:1].expand_as(mask)), "the same area in all frames"
+        rows, columns = mask[0].any(1), mask[0].any(0)
+        assert torch.equal(mask[0], torch.outer(rows, columns).float()), "a rectangle"
+        for side in (rows, columns):
+            assert len(side) // 4 <= int(side.sum()) <= len(side) * 3 // 4
+            assert int(side.int().diff().abs().sum()) <= 2, "in one piece"
+
+
 def test_nothing_is_given_to_a_transformer_without_inpainting(configure, prepare, build):
     task, shard, batch = prepare(configure(task=TaskConfig(start_share=1.0)), build(inpaints=False))
     samples = task._encoder.encode(batch, shard.descriptions, torch.device("cpu"))

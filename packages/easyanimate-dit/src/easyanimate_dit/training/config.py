@@ -12,12 +12,13 @@ from easyanimate_train.config import RunConfig
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig:
-    """Tasks beside text to video: start and end images.
+    """Tasks beside text to video: start and end images, areas.
 
     Args:
-        start_share: Share of the clips that are trained with their first frame given as a start image. This and
-            `ends_share` apply to data without masks; with `data.mask_rule` the masks decide.
+        start_share: Share of the clips that are trained with their first frame given as a start image. This,
+            `ends_share` and `area_share` apply to data without masks; with `data.mask_rule` the masks decide.
         ends_share: Share of the clips that are trained with a start and an end image given.
+        area_share: Share of the clips of which a rectangle is to be made, and what is around it is given.
         given_frames: Frames that a given image is repeated for, as in generation.
         image_share: Share of the clips with given frames whose first frame also goes through the image encoder.
         blank_share: V4: share of the clips without given frames whose inpaint latents are zeros, as in generation; the
@@ -26,18 +27,19 @@ class TaskConfig:
 
     start_share: float = 0.0
     ends_share: float = 0.0
+    area_share: float = 0.0
     given_frames: int = 3
     image_share: float = 0.5
     blank_share: float = 0.9
 
     def __post_init__(self) -> None:
         """Refuse shares outside 0 to 1."""
-        shares = (self.start_share, self.ends_share, self.start_share + self.ends_share, self.image_share)
-        if not all(0 <= share <= 1 for share in (*shares, self.blank_share)):
+        tasks = (self.start_share, self.ends_share, self.area_share)
+        if not all(0 <= share <= 1 for share in (*tasks, sum(tasks), self.image_share, self.blank_share)):
             raise RequestError(
                 "A share of the task is out of range.",
                 received=self,
-                expected="each from 0 to 1, start_share and ends_share together at most 1",
+                expected="each from 0 to 1, start_share, ends_share and area_share together at most 1",
             )
 
 

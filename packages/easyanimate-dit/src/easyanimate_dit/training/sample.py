@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
     from easyanimate_dit.training.config import DitTrainingConfig, TaskConfig
 
-TEXT, START, ENDS = 0, 1, 2
+TEXT, START, ENDS, AREA = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,9 @@ class SampleEncoder:
         drawn = batch.get("mask")
         tasks = [self._draw_task(rng) if num_frames > 1 and drawn is None else TEXT for rng in rngs]
         masks = (
-            self._mask_ends(pixels, tasks) if drawn is None else torch.from_numpy(drawn > 0)[:, None].float().to(device)
+            self._mask(pixels, tasks, rngs)
+            if drawn is None
+            else torch.from_numpy(drawn > 0)[:, None].float().to(device)
         )
         is_given = (masks == 0).flatten(1).any(1).tolist()
         shown = [given and rng.random() < self._task.image_share for given, rng in zip(is_given, rngs, strict=True)]
@@ -207,20 +209,31 @@ class SampleEncoder:
         return {name: value.float().contiguous() for name, value in given.items()}
 
     def _draw_task(self, rng: np.random.Generator) -> int:
-        draw = rng.random()
-        if draw < self._task.start_share:
-            return START
-        return ENDS if draw < self._task.start_share + self._task.ends_share else TEXT
+        """The first task whose share, added to those before it, is above a random number."""
+        draw, below = rng.random(), 0.0
+        for task, share in (
+            (START, self._task.start_share),
+            (ENDS, self._task.ends_share),
+            (AREA, self._task.area_share),
+        ):
+            below += share
+            if draw < below:
+                return task
+        return TEXT
 
-    def _mask_ends(self, pixels: Tensor, tasks: list[int]) -> Tensor:
-        """Masks [B, 1, T, H, W]: 0 for the given frames at the ends, 1 for those to generate."""
+    def _mask(self, pixels: Tensor, tasks: list[int], rngs: list[np.random.Generator]) -> Tensor:
+        """Masks [B, 1, T, H, W]: 0 for what is given, at the ends or around an area, 1 for what is to be made."""
         kept = min(self._task.given_frames, pixels.shape[2] // 2)
         masks = torch.ones_like(pixels[:, :1], memory_format=torch.contiguous_format)
-        for row, task in enumerate(tasks):
-            if task != TEXT:
+        for row, (task, rng) in enumerate(zip(tasks, rngs, strict=True)):
+            if task in (START, ENDS):
                 masks[row, :, :kept] = 0
             if task == ENDS:
                 masks[row, :, -kept:] = 0
+            if task == AREA:
+                rows, columns = (_draw_side(length, rng) for length in pixels.shape[3:])
+                masks[row] = 0
+                masks[row, :, :, rows, columns] = 1
         return masks
 
     def _hold_ends(self, pixels: Tensor, tasks: list[int]) -> Tensor:
@@ -228,7 +241,7 @@ class SampleEncoder:
         kept = min(self._task.given_frames, pixels.shape[2] // 2)
         held = pixels.clone()
         for row, task in enumerate(tasks):
-            if task != TEXT:
+            if task in (START, ENDS):
                 held[row] = pixels[row, :, :1]
             if task == ENDS:
                 held[row, :, -kept:] = pixels[row, :, -1:]
@@ -272,6 +285,13 @@ class CaptionEncoder:
         made = {name: value.cpu() for name, value in self._encode(caption).items()}
         self._cache.write(key, made, caption)
         return made
+
+
+def _draw_side(length: int, rng: np.random.Generator) -> slice:
+    """A stretch of a quarter to three quarters of a side, as the rectangles of the original's masks have them."""
+    size = int(rng.integers(max(length // 4, 1), max(length * 3 // 4, 1) + 1))
+    begin = int(rng.integers(length - size + 1))
+    return slice(begin, begin + size)
 
 
 def _choose(batch: TrainingBatch, rows: list[int]) -> TrainingBatch:
