@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from easyanimate_core import Defaults, MediaError, ModelSpec, RequestError, ShapeRule, Task, Video
+from easyanimate_core import Defaults, MediaError, ModelSpec, RequestError, ShapeRule, Task, TrainedRange, Video
 from easyanimate_core.manifest import InputFile
 from easyanimate_core.planning import check_request, plan_clip, read_sources
 from easyanimate_core.video import read_image, read_mask, read_video
@@ -149,3 +149,92 @@ def test_the_files_of_a_manifest_are_read_again():
 def test_pixels_of_a_manifest_cannot_be_read_again():
     with pytest.raises(MediaError, match="pixels in memory"):
         read_sources(plan(start_images=read_image(Path("image.png"))).inputs, 16)
+
+
+OFFICIAL = Defaults()
+DEMO = Defaults(height=64, width=64, num_frames=16)
+
+
+def follow(high, wide, defaults=OFFICIAL, trained=None, spec=SPEC, role="start_images", **settings):
+    source = np.zeros((high, wide, 3), np.uint8)
+    source = Video(np.stack([source] * 16), 8) if role == "video" else source
+    planned = plan_clip({"prompt": "x", "num_frames": 16, role: source, **settings}, spec, defaults, trained=trained)
+    return (planned.request.height, planned.request.width), planned.notes
+
+
+@pytest.mark.parametrize("role", ["start_images", "video"])
+@pytest.mark.parametrize(
+    ("defaults", "trained", "source", "size"),
+    [
+        (OFFICIAL, TrainedRange(min_side=512, max_side=1280), (512, 384), (576, 448)),
+        (OFFICIAL, TrainedRange(min_side=512, max_side=1280), (384, 512), (416, 576)),
+        (OFFICIAL, TrainedRange(min_side=512, max_side=1280), (4000, 3000), (576, 448)),
+        (OFFICIAL, TrainedRange(min_side=512, max_side=1280), (1080, 1920), (384, 672)),
+        (OFFICIAL, TrainedRange(min_side=512, max_side=1280), (500, 500), (512, 512)),
+        (OFFICIAL, TrainedRange(min_side=512, max_side=1280), (10, 4000), (256, 1024)),
+        (OFFICIAL, None, (1080, 1920), (384, 672)),
+        (Defaults(height=576, width=1008), TrainedRange(min_side=768, max_side=768), (512, 384), (864, 672)),
+        (Defaults(height=720, width=1280), TrainedRange(min_side=960, max_side=960), (1080, 1920), (720, 1280)),
+        (DEMO, TrainedRange(min_side=64, max_side=64), (384, 512), (48, 64)),
+        (DEMO, TrainedRange(min_side=64, max_side=64), (480, 512), (64, 64)),
+        (DEMO, TrainedRange(min_side=64, max_side=64), (1080, 1920), (48, 80)),
+        (DEFAULTS, None, (32, 48), (32, 48)),
+    ],
+)
+def test_the_size_follows_the_source(defaults, trained, source, size, role):
+    found, notes = follow(*source, defaults, trained, role=role)
+    assert found == size
+    word = "video" if role == "video" else "image"
+    assert notes[0] == (
+        f"The size {size[0]}x{size[1]} follows the {word} of {source[0]}x{source[1]}; --size chooses another."
+    )
+
+
+def test_a_size_that_is_asked_for_stays():
+    assert follow(384, 512, height=384, width=672)[0] == (384, 672)
+    assert follow(384, 512, width=320)[0] == (384, 320)
+
+
+def test_sizes_that_follow_are_those_of_training():
+    """As the original's page resizes by reference: the nearest ratio of the table, scaled, on the grid."""
+    from easyanimate_core.aspect_ratio import ASPECT_RATIOS, scale_bucket
+
+    rng = np.random.default_rng(0)
+    for height, width in rng.integers(200, 900, (200, 2)).tolist():
+        nearest = min(ASPECT_RATIOS, key=lambda ratio: abs(ratio - height / width))
+        assert follow(height, width, trained=TrainedRange())[0] == scale_bucket(nearest, 512)
+
+
+def test_sizes_that_follow_are_valid():
+    rule = ShapeRule(size_multiple=32, max_size=768)
+    for height, width in [(10, 4000), (4000, 10), (333, 777), (1, 1)]:
+        (high, wide), _ = follow(height, width, trained=TrainedRange(), spec=replace(SPEC, shapes=rule))
+        assert high % 32 == wide % 32 == 0
+        assert max(high, wide) <= 768
+
+
+@pytest.mark.parametrize(
+    ("fit", "words"),
+    [
+        ("crop", "is cropped to the shape of 384x672: 24 % of it are cut off"),
+        ("pad", "gets black bars, to fill 384x672"),
+        ("stretch", "is stretched to 384x672, another shape"),
+    ],
+)
+def test_a_change_of_shape_is_told_once(fit, words):
+    pictures = [np.zeros((384, 512, 3), np.uint8)] * 2
+    notes = plan(start_images=pictures, end_image=pictures[0], fit=fit, height=384, width=672).notes
+    assert [line.partition(" of ")[0] for line in notes] == ["The image", "The end-image"]
+    assert all(words in line for line in notes)
+    assert plan(start_images=pictures, fit=fit, height=48, width=64).notes == ()
+    assert plan(start_images=np.zeros((383, 511, 3), np.uint8), fit=fit, height=48, width=64).notes == ()
+
+
+def test_a_fit_is_one_of_three():
+    with pytest.raises(RequestError, match="did you mean crop") as caught:
+        plan(fit="crp")
+    assert caught.value.expected == "crop, pad, stretch"
+
+
+def test_what_is_far_from_training_is_a_note_too():
+    assert "may look worse" in follow(64, 64, trained=TrainedRange(), height=64, width=64)[1][0]

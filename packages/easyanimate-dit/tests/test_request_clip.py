@@ -22,7 +22,7 @@ def make_request(**changes):
 
 
 def test_one_start_image_stands_for_three_frames():
-    clip = clip_from_images([picture(50)], None, PIXELS, image_frames=3)
+    clip = clip_from_images([picture(50)], None, PIXELS, image_frames=3, fit="stretch")
     assert kept(clip) == [True] * 3 + [False] * 5
     assert clip.video.shape == (8, 32, 48, 3)
     assert (clip.video == 50).all()
@@ -31,35 +31,35 @@ def test_one_start_image_stands_for_three_frames():
 
 
 def test_an_end_image_stands_for_the_last_three():
-    clip = clip_from_images([picture(50)], picture(90), PIXELS, image_frames=3)
+    clip = clip_from_images([picture(50)], picture(90), PIXELS, image_frames=3, fit="stretch")
     assert kept(clip) == [True] * 3 + [False] * 2 + [True] * 3
     assert clip.video[:, 0, 0, 0].tolist() == [50] * 5 + [90] * 3
 
 
 def test_images_may_stand_for_one_frame():
-    clip = clip_from_images([picture(50)], picture(90), PIXELS, image_frames=1)
+    clip = clip_from_images([picture(50)], picture(90), PIXELS, image_frames=1, fit="stretch")
     assert kept(clip) == [True] + [False] * 6 + [True]
 
 
 def test_several_start_images_are_the_first_frames_and_the_first_fills():
-    clip = clip_from_images([picture(50), picture(60)], None, PIXELS, image_frames=3)
+    clip = clip_from_images([picture(50), picture(60)], None, PIXELS, image_frames=3, fit="stretch")
     assert kept(clip) == [True] * 2 + [False] * 6
     assert clip.video[:, 0, 0, 0].tolist() == [50, 60] + [50] * 6
 
 
 def test_an_image_of_one_frame_keeps_it():
-    clip = clip_from_images([picture(50)], None, PixelShape(1, 32, 48), image_frames=3)
+    clip = clip_from_images([picture(50)], None, PixelShape(1, 32, 48), image_frames=3, fit="stretch")
     assert kept(clip) == [True]
 
 
 def test_pictures_are_resized():
-    clip = clip_from_images([picture(50, 10, 11)], picture(70, 99, 40), PIXELS, image_frames=3)
+    clip = clip_from_images([picture(50, 10, 11)], picture(70, 99, 40), PIXELS, image_frames=3, fit="stretch")
     assert clip.video.shape == (8, 32, 48, 3)
 
 
 def test_more_images_than_frames_are_refused():
     with pytest.raises(RequestError, match="more start images"):
-        clip_from_images([picture(1)] * 9, None, PIXELS, image_frames=3)
+        clip_from_images([picture(1)] * 9, None, PIXELS, image_frames=3, fit="stretch")
 
 
 def test_a_video_without_a_mask_is_generated_anew():
@@ -84,3 +84,53 @@ def test_a_mask_that_is_too_short_is_refused():
     video = Video(np.stack([picture(5)] * 10), 8)
     with pytest.raises(RequestError, match="mask is shorter"):
         clip_from_video(make_request(video=video, mask=np.ones((3, 8, 8), np.uint8)), PIXELS)
+
+
+def draw_circle(height=512, width=384):
+    y, x = np.mgrid[:height, :width] + 0.5
+    inside = (x - width / 2) ** 2 + (y - height / 2) ** 2 < (min(height, width) / 4) ** 2
+    return np.repeat((inside * np.uint8(255))[..., None], 3, axis=-1)
+
+
+def measure(picture):
+    rows, columns = np.nonzero(picture[..., 0] > 128)
+    return np.ptp(columns) + 1, np.ptp(rows) + 1
+
+
+@pytest.mark.parametrize("size", [(576, 448), (384, 672), (512, 512)])
+@pytest.mark.parametrize(("fit", "is_round"), [("crop", True), ("pad", True), ("stretch", False)])
+def test_a_circle_stays_round_unless_it_is_stretched(fit, is_round, size):
+    clip = clip_from_images([draw_circle()], draw_circle(1024, 768), PixelShape(8, *size), image_frames=3, fit=fit)
+    for frame in (clip.video[0], clip.video[-1], clip.picture):
+        wide, high = measure(frame)
+        assert (abs(wide - high) <= 1) == is_round
+
+
+def test_bars_are_black_and_even():
+    clip = clip_from_images([picture(200, 64, 64)], None, PixelShape(8, 32, 48), image_frames=3, fit="pad")
+    assert not clip.video[:, :, :8].any()
+    assert not clip.video[:, :, -8:].any()
+    assert (clip.video[:, :, 8:-8] == 200).all()
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("mask_size", [(100, 60), (50, 30), (60, 60)])
+def test_a_mask_of_any_size_lies_where_the_video_is_white(fit, mask_size):
+    def paint(height, width):
+        frame = np.zeros((height, width), np.uint8)
+        frame[height // 5 : height * 3 // 5, width // 3 : width * 2 // 3] = 255
+        return frame
+
+    video = Video(np.repeat(np.stack([paint(100, 60)] * 8)[..., None], 3, axis=-1), 8)
+    clip = clip_from_video(make_request(video=video, mask=paint(*mask_size)[None], fit=fit), PIXELS)
+    differs = (clip.video[0, ..., 0] > 128) != (clip.mask[0] > 0)
+    assert clip.mask[0].any()
+    assert differs.mean() < 0.03  # at edges, which are smooth in the one and hard in the other
+
+
+def test_a_video_is_fitted_as_images_are():
+    frame = draw_circle(60, 80)
+    for fit in ("crop", "pad", "stretch"):
+        by_video = clip_from_video(make_request(video=Video(np.stack([frame] * 8), 8), fit=fit), PIXELS)
+        by_image = clip_from_images([frame], None, PIXELS, image_frames=3, fit=fit)
+        assert np.array_equal(by_video.video, by_image.video)

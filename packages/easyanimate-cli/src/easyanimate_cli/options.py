@@ -13,6 +13,7 @@ from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_core.options import Setting, read_summaries
 from easyanimate_core.planning import ROLES
 from easyanimate_core.request import VideoRequest
+from easyanimate_core.shapes import Fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,7 @@ _WORDS = {
 }
 """Settings of a request whose option is shorter than their name."""
 
-_KINDS: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool}
+_KINDS: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool, "Fit": Fit}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,10 +26,12 @@ class ClipPlan:
     Args:
         request: What the pipeline gets.
         inputs: Where the pictures and videos of the request came from.
+        notes: What the user should know before the clip is made, a line each: what was chosen or changed for them.
     """
 
     request: VideoRequest
     inputs: tuple[InputFile, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

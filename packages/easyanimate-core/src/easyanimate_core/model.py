@@ -30,7 +30,7 @@ from easyanimate_core.spec import LoadOptions, LoraFile
 from easyanimate_core.weights import complete_spec, find_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from easyanimate_core.interfaces import VideoPipeline
     from easyanimate_core.registry import Plugins
@@ -109,7 +109,7 @@ class Model:
     weights: FoundWeights
     options: LoadOptions
     samplers: tuple[str, ...] = ()
-    _warnings: set[str] = field(default_factory=set[str], compare=False)
+    _told: set[str] = field(default_factory=set[str], compare=False)
 
     def __repr__(self) -> str:
         """What it is, without all that is known of it."""
@@ -134,12 +134,12 @@ class Model:
 
     def using(self, pipeline: VideoPipeline) -> Model:
         """The same model with a pipeline that is loaded already, such as one that is being trained."""
-        model = replace(self, _warnings=self._warnings)
+        model = replace(self, _told=self._told)
         model.__dict__["pipeline"] = pipeline
         return model
 
     def plan(self, prompt: str, **settings: Any) -> ClipPlan:
-        """Fill in the defaults, read the files, check everything that does not need the weights; log warnings.
+        """Fill in the defaults, read the files, check everything that does not need the weights; log notes.
 
         Args:
             prompt: What the video shows.
@@ -148,8 +148,11 @@ class Model:
         Raises:
             RequestError, MediaError: For anything the model cannot do, or a file that cannot be read.
         """
-        plan = plan_clip({**settings, "prompt": prompt}, self.spec, self.defaults, samplers=self.samplers)
+        plan = plan_clip(
+            {**settings, "prompt": prompt}, self.spec, self.defaults, trained=self.trained, samplers=self.samplers
+        )
         self._warn(plan.request)
+        self._tell(plan.notes, is_note=True)
         return plan
 
     def check(self, request: VideoRequest) -> None:
@@ -216,12 +219,17 @@ class Model:
         )
 
     def _warn(self, request: VideoRequest) -> None:
-        """Tell what is far from what the weights were trained on, each thing once; a long video is made in parts."""
-        num_frames = request.segment_frames or request.num_frames
-        for line in self.trained.warn(num_frames, request.height, request.width) if self.trained else ():
-            if line not in self._warnings:
-                self._warnings.add(line)
-                _LOG.warning(line)
+        """Tell what is far from what the weights were trained on; a long video is made in parts."""
+        if self.trained is not None:
+            num_frames = request.segment_frames or request.num_frames
+            self._tell(self.trained.warn(num_frames, request.height, request.width))
+
+    def _tell(self, lines: Iterable[str], *, is_note: bool = False) -> None:
+        """Log lines, each once for a model; nothing is wrong where it is a note."""
+        for line in lines:
+            if line not in self._told:
+                self._told.add(line)
+                _LOG.warning(line, extra={"is_note": is_note})
 
     def _describe(self, plan: ClipPlan, seconds: dict[str, float]) -> Manifest:
         folder = self.weights.folder

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from easyanimate_core.aspect_ratio import SIZE_MULTIPLE, find_size
 from easyanimate_core.clip import ClipPlan
 from easyanimate_core.errors import MediaError, RequestError, near_misses
 from easyanimate_core.manifest import InputFile
 from easyanimate_core.request import Task, Video, VideoRequest, check_types
-from easyanimate_core.shapes import PixelShape
+from easyanimate_core.shapes import PixelShape, fit_picture
 from easyanimate_core.video import read_image, read_mask, read_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from easyanimate_core.request import Defaults
+    from easyanimate_core.request import Defaults, TrainedRange
     from easyanimate_core.spec import ModelSpec
 
 REDRAW_STRENGTH = 0.7
@@ -28,7 +30,12 @@ ROLES = {"start_images": "image", "end_image": "end-image", "video": "video", "m
 
 
 def plan_clip(
-    settings: Mapping[str, Any], spec: ModelSpec, defaults: Defaults, *, samplers: Sequence[str] = ()
+    settings: Mapping[str, Any],
+    spec: ModelSpec,
+    defaults: Defaults,
+    *,
+    trained: TrainedRange | None = None,
+    samplers: Sequence[str] = (),
 ) -> ClipPlan:
     """Make everything ready that does not need the model.
 
@@ -36,7 +43,8 @@ def plan_clip(
         settings: Fields of `VideoRequest`; None leaves one open. Pictures and videos may be paths: `start_images` one
             or several, `end_image`, `video`, `mask`.
         spec: The model.
-        defaults: Values for what is left open.
+        defaults: Values for what is left open; the size follows an image or a video where there is one.
+        trained: What the weights were trained on; None where nobody says.
         samplers: Names that the model accepts; empty accepts any.
 
     Raises:
@@ -58,9 +66,17 @@ def plan_clip(
     if sources.video is not None:
         values |= _fit_to_video(sources.video, given, spec)
         values["strength"] = given.get("strength", 1.0 if sources.has_mask else REDRAW_STRENGTH)
+    notes: list[str] = []
+    leading = sources.leading
+    if leading is not None and not {"height", "width"} & given.keys():
+        values["height"], values["width"] = size = _follow(leading, spec, defaults, trained)
+        notes.append(f"The size {_name(*size)} follows the {leading.role} of {leading.size}; --size chooses another.")
     request = VideoRequest(**values)
     check_request(request, spec, samplers=samplers)
-    return ClipPlan(request, sources.describe())
+    notes += _describe_fit(sources.pictures, request)
+    if trained is not None:
+        notes += trained.warn(request.segment_frames or request.num_frames, request.height, request.width)
+    return ClipPlan(request, sources.describe(), tuple(notes))
 
 
 def check_request(request: VideoRequest, spec: ModelSpec, *, samplers: Sequence[str] = ()) -> None:
@@ -109,6 +125,20 @@ def read_sources(inputs: Iterable[InputFile], num_frames: int) -> dict[str, Any]
         if paths:
             given[name] = paths if name == "start_images" else paths[0]
     return dict(_Sources.read(given, num_frames).values)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What a clip starts from, as it is: role ("image", "end-image", "video"), height and width in pixels."""
+
+    role: str
+    height: int
+    width: int
+
+    @property
+    def size(self) -> str:
+        """Height and width for people."""
+        return _name(self.height, self.width)
 
 
 @dataclass(frozen=True)
@@ -167,6 +197,24 @@ class _Sources:
         return video if isinstance(video, Video) else None
 
     @property
+    def pictures(self) -> list[_Picture]:
+        """Images and the video, by which a mask goes; without what `VideoRequest` refuses."""
+        values = self.values
+        images: list[tuple[str, Any]] = [("image", image) for image in values.get("start_images", ())]
+        images.append(("end-image", values.get("end_image")))
+        images.append(("video", None if self.video is None else self.video.frames[0]))
+        return [
+            _Picture(role, image.shape[0], image.shape[1])
+            for role, image in images
+            if len(getattr(image, "shape", ())) == 3  # noqa: PLR2004 (height, width, colour)
+        ]
+
+    @property
+    def leading(self) -> _Picture | None:
+        """The first image, or the video: the size of a clip follows it."""
+        return next((picture for picture in self.pictures if picture.role != "end-image"), None)
+
+    @property
     def has_mask(self) -> bool:
         """Whether a mask says where to generate."""
         return "mask" in self.values
@@ -178,6 +226,50 @@ def _is_path(source: Any) -> bool:
 
 def _is_several(sources: Any) -> bool:
     return isinstance(sources, list | tuple)
+
+
+def _name(height: int, width: int) -> str:
+    return f"{height}x{width}"
+
+
+def _follow(picture: _Picture, spec: ModelSpec, defaults: Defaults, trained: TrainedRange | None) -> tuple[int, int]:
+    """Height and width of a clip that has the shape of a picture and the area that is usual."""
+    multiple = spec.shapes.size_multiple if spec.shapes else SIZE_MULTIPLE
+    # Sides are rounded down to the grid, so this one is rounded up: the usual size is found again.
+    side = math.ceil(math.sqrt(defaults.height * defaults.width) / multiple) * multiple
+    if trained is not None:
+        side = min(max(side, trained.min_side), trained.max_side)
+    return find_size(
+        (picture.height, picture.width),
+        usual=(defaults.height, defaults.width),
+        side=side,
+        multiple=multiple,
+        largest=spec.shapes.max_size if spec.shapes else None,
+    )
+
+
+def _describe_fit(pictures: Iterable[_Picture], request: VideoRequest) -> list[str]:
+    """A line for every picture whose shape is not that of the clip, by at least a pixel."""
+    pixels = PixelShape(request.num_frames, request.height, request.width)
+    target = _name(pixels.height, pixels.width)
+    lines: list[str] = []
+    for picture in dict.fromkeys(pictures):
+        kept = fit_picture(picture.height, picture.width, pixels, "crop")
+        cut = max(pixels.height * (1 / kept.height - 1), pixels.width * (1 / kept.width - 1))
+        if cut < 1:
+            continue
+        share = f"{max(round(100 * (1 - kept.height * kept.width)), 1)} %"
+        lines.append(
+            {
+                "crop": f"The {picture.role} of {picture.size} is cropped to the shape of {target}: {share} of it are "
+                "cut off; --fit pad keeps all of it, with black bars.",
+                "pad": f"The {picture.role} of {picture.size} gets black bars, to fill {target}; --fit crop cuts off "
+                f"{share} of it instead.",
+                "stretch": f"The {picture.role} of {picture.size} is stretched to {target}, another shape; --fit crop "
+                "or pad keeps its own.",
+            }[request.fit]
+        )
+    return lines
 
 
 def _fit_to_video(video: Video, given: Mapping[str, Any], spec: ModelSpec) -> dict[str, Any]:

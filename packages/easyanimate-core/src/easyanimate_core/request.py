@@ -9,9 +9,10 @@ import math
 import numbers
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from easyanimate_core.errors import RequestError
+from easyanimate_core.errors import RequestError, near_misses
+from easyanimate_core.shapes import Fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -121,11 +122,15 @@ def _check_pixels(what: str, pixels: Any, shape: tuple[int | None, ...], expecte
 
 
 _TYPES: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
-    (str, "a text", ("prompt", "negative_prompt", "sampler")),
+    (str, "a text", ("prompt", "negative_prompt", "sampler", "fit")),
     (numbers.Integral, "a whole number", ("num_frames", "height", "width", "num_inference_steps", "seed")),
     (numbers.Integral | None, "a whole number", ("segment_frames", "overlap_frames")),
     (numbers.Real, "a number", ("fps", "guidance_scale", "guidance_rescale", "strength")),
 )
+
+
+OLDER_MEANING: Mapping[str, Any] = {"fit": "stretch"}
+"""What a request means whose manifest is older than a field, where that is not the field's default."""
 
 
 def check_types(values: Mapping[str, Any]) -> None:
@@ -161,6 +166,8 @@ class VideoRequest:
         video: Video to change: the whole of it, or where the mask is white.
         mask: Image or video that is white where the source video is replaced and black where it is kept. It is uint8
             [T or 1, H, W].
+        fit: How images, video and mask of another shape come to the size of the result. "crop" cuts their edges off,
+            "pad" adds black bars, "stretch" distorts them.
         strength: How much of the source video to replace, above 0 up to 1 (0.7 unless given, with a mask 1).
         segment_frames: Number of frames to make at a time of a long video.
         overlap_frames: Number of frames that neighbouring segments of a long video share.
@@ -182,6 +189,7 @@ class VideoRequest:
     end_image: np.ndarray[Any, Any] | None = None
     video: Video | None = None
     mask: np.ndarray[Any, Any] | None = None
+    fit: Fit = "crop"
     strength: float = 1.0
     segment_frames: int | None = None
     overlap_frames: int | None = None
@@ -203,6 +211,11 @@ class VideoRequest:
             raise RequestError("Strength is out of range.", received=self.strength, expected="above 0, up to 1")
         if not 0 <= self.seed < 2**63:
             raise RequestError("The seed is out of range.", received=self.seed, expected="0 to 2**63 - 1")
+        if self.fit not in get_args(Fit):
+            kinds = get_args(Fit)
+            raise RequestError(
+                "There is no such fit.", received=self.fit, expected=", ".join(kinds), fix=near_misses(self.fit, kinds)
+            )
         self._check_sources()
         self._check_segments()
 

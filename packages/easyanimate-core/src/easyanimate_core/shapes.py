@@ -1,4 +1,4 @@
-"""All arithmetic between pixels and latents: frames, strides, chunks, sizes.
+"""All arithmetic between pixels and latents: frames, strides, chunks, sizes, and how a picture fits a size.
 
 Axes: T frames, H height, W width; a latent frame stands for `chunk_frames / chunk_latents` frames.
 """
@@ -6,6 +6,7 @@ Axes: T frames, H height, W width; a latent frame stands for `chunk_frames / chu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from easyanimate_core.errors import RequestError
 
@@ -26,6 +27,48 @@ class LatentShape:
     num_frames: int
     height: int
     width: int
+
+
+Fit = Literal["crop", "pad", "stretch"]
+"""How a picture of another shape comes to the size of a clip: its middle, the whole with black bars, or distorted."""
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """A part of a picture is scaled to a size, and lies in the middle of a black clip.
+
+    Args:
+        left: Where the part begins in the picture, as a share of its width.
+        top: The same of its height.
+        width: Width of the part, as a share.
+        height: The same of the height.
+        scaled_width: In pixels of the clip.
+        scaled_height: The same.
+    """
+
+    left: float
+    top: float
+    width: float
+    height: float
+    scaled_width: int
+    scaled_height: int
+
+
+def fit_picture(height: int, width: int, pixels: PixelShape, fit: Fit) -> Fitting:
+    """How a picture of this height and width comes to the size of a clip.
+
+    "crop" cuts off what is beyond the middle part that has the shape of the clip; "pad" keeps all and leaves bars;
+    "stretch" keeps all and fills the clip.
+    """
+    if fit == "crop":
+        share_high = min(1.0, pixels.height * width / (pixels.width * height))
+        share_wide = min(1.0, pixels.width * height / (pixels.height * width))
+        left, top = (1 - share_wide) / 2, (1 - share_high) / 2
+        return Fitting(left, top, share_wide, share_high, pixels.width, pixels.height)
+    if fit == "pad":
+        scale = min(pixels.height / height, pixels.width / width)
+        return Fitting(0, 0, 1, 1, max(round(width * scale), 1), max(round(height * scale), 1))
+    return Fitting(0, 0, 1, 1, pixels.width, pixels.height)
 
 
 @dataclass(frozen=True)
@@ -60,7 +103,7 @@ class ShapeRule:
                 low, high = self.near_sizes(value)
                 raise RequestError(
                     f"The {name} does not fit this model.",
-                    received=f"{name} {value}",
+                    received=f"{name} {value} of {shape.height}x{shape.width} (height x width)",
                     expected=f"multiples of {self.size_multiple} from {self.size_multiple} to {self.max_size}",
                     fix=f"use {low}" if low == high else f"use {low} or {high}",
                 )

@@ -3,10 +3,11 @@ from collections import Counter
 import numpy as np
 import pytest
 from easyanimate_core import RequestError
+from easyanimate_core.aspect_ratio import ASPECT_RATIOS
 from easyanimate_core.dataset import BatchRule
 from easyanimate_core.shapes import PixelShape
 from easyanimate_data.training.batch_shape import check_rule, draw_shape, limit_frames, list_sizes
-from easyanimate_data.training.bucket import ASPECT_RATIOS, CROP_WEIGHTS
+from easyanimate_data.training.bucket import CROP_WEIGHTS
 
 
 def make_rule(**options):

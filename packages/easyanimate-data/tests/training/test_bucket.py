@@ -4,15 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from easyanimate_core.aspect_ratio import ASPECT_RATIOS, scale_bucket
 from easyanimate_data.training.bucket import (
-    ASPECT_RATIOS,
     CROP_WEIGHTS,
     cover,
     draw_ratio,
     find_ratios,
     fit_size,
     keep_frames,
-    scale_bucket,
 )
 from hypothesis import given
 from hypothesis import strategies as st

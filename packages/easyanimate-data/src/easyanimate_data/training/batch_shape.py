@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
+from easyanimate_core.aspect_ratio import scale_bucket
 from easyanimate_core.errors import RequestError
 from easyanimate_core.shapes import PixelShape
 
-from easyanimate_data.training.bucket import draw_ratio, keep_frames, scale_bucket
+from easyanimate_data.training.bucket import draw_ratio, keep_frames
 from easyanimate_data.training.mask import MaskRule
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Sizes that clips of one batch share: the original's table of aspect ratios, and how a frame is brought to a size.
+"""Sizes that clips of one batch share, by the table of aspect ratios, and how a frame is brought to a size.
 
 Axes: H height, W width, 3 red, green, blue. Ratios are height over width.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from easyanimate_core.aspect_ratio import ASPECT_RATIOS
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -15,25 +16,8 @@ if TYPE_CHECKING:
 
     from easyanimate_data.frames import Frames
 
-BASE_SIZE = 512
-"""Side in pixels of the square whose area the sizes in the tables have, about."""
-
 _PART = 65536
 """Ratios that are looked up at a time."""
-
-SIZE_MULTIPLE = 16
-
-ASPECT_RATIOS = {
-    0.25: (256, 1024), 0.26: (256, 992), 0.27: (256, 960), 0.28: (256, 928), 0.32: (288, 896),
-    0.33: (288, 864), 0.35: (288, 832), 0.4: (320, 800), 0.42: (320, 768), 0.48: (352, 736),
-    0.5: (352, 704), 0.52: (352, 672), 0.57: (384, 672), 0.6: (384, 640), 0.68: (416, 608),
-    0.72: (416, 576), 0.78: (448, 576), 0.82: (448, 544), 0.88: (480, 544), 0.94: (480, 512),
-    1.0: (512, 512), 1.07: (512, 480), 1.13: (544, 480), 1.21: (544, 448), 1.29: (576, 448),
-    1.38: (576, 416), 1.46: (608, 416), 1.67: (640, 384), 1.75: (672, 384), 2.0: (704, 352),
-    2.09: (736, 352), 2.4: (768, 320), 2.5: (800, 320), 2.89: (832, 288), 3.0: (864, 288),
-    3.11: (896, 288), 3.62: (928, 256), 3.75: (960, 256), 3.88: (992, 256), 4.0: (1024, 256),
-}  # fmt: skip
-"""Height and width by ratio."""
 
 CROP_WEIGHTS = {
     0.42: 1, 0.5: 2, 0.57: 4, 0.68: 4, 0.78: 4, 0.88: 4, 0.94: 8, 1.0: 8, 1.07: 8, 1.13: 4, 1.29: 4, 1.46: 4, 1.75: 4,
@@ -59,12 +43,6 @@ def find_ratios(sizes: NDArray[np.int64]) -> NDArray[np.float64]:
     found, inverse = np.unique(sizes[:, 0] / sizes[:, 1], return_inverse=True)
     nearest = [np.abs(part[:, None] - table).argmin(axis=1) for part in np.array_split(found, len(found) // _PART + 1)]
     return table[np.concatenate(nearest)][inverse]
-
-
-def scale_bucket(ratio: float, size: int) -> tuple[int, int]:
-    """Height and width for a ratio of the table, whose area is about that of a square of `size` pixels a side."""
-    height, width = ASPECT_RATIOS[ratio]
-    return _floor(height * size / BASE_SIZE), _floor(width * size / BASE_SIZE)
 
 
 def draw_ratio(rng: np.random.Generator) -> float:
@@ -98,7 +76,3 @@ def cover(frame: Frames, height: int, width: int) -> Frames:
     (scaled_height, scaled_width), top, left = fit_size(frame.shape[0], frame.shape[1], (height, width))
     scaled = Image.fromarray(frame).resize((scaled_width, scaled_height), Image.Resampling.BICUBIC)
     return np.asarray(scaled)[top : top + height, left : left + width]
-
-
-def _floor(side: float) -> int:
-    return int(side) // SIZE_MULTIPLE * SIZE_MULTIPLE

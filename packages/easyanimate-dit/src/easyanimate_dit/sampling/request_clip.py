@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from easyanimate_core.errors import RequestError
+from easyanimate_core.shapes import fit_picture
 from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from easyanimate_core.request import VideoRequest
-    from easyanimate_core.shapes import PixelShape
+    from easyanimate_core.shapes import Fit, PixelShape
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class RequestClip:
 
 
 def clip_from_images(
-    images: Sequence[np.ndarray], end_image: np.ndarray | None, pixels: PixelShape, *, image_frames: int
+    images: Sequence[np.ndarray], end_image: np.ndarray | None, pixels: PixelShape, *, image_frames: int, fit: Fit
 ) -> RequestClip:
     """A clip that starts with the images and ends with the end image; the frames between are filled with the first.
 
@@ -46,9 +47,10 @@ def clip_from_images(
         end_image: The same.
         pixels: Size of the clip.
         image_frames: Frames that a single start image, or an end image, stands for.
+        fit: How they come to this size.
     """
     num_frames = pixels.num_frames
-    starts = [resize_picture(image, pixels) for image in images]
+    starts = [resize_picture(image, pixels, fit) for image in images]
     if len(starts) > num_frames:
         raise RequestError(
             "There are more start images than frames.",
@@ -61,7 +63,7 @@ def clip_from_images(
     mask = np.full(video.shape[:3], 255, np.uint8)
     mask[:kept] = 0
     if end_image is not None:
-        video[-image_frames:] = resize_picture(end_image, pixels)
+        video[-image_frames:] = resize_picture(end_image, pixels, fit)
         mask[-image_frames:] = 0
     return RequestClip(video, mask, starts[0])
 
@@ -77,7 +79,7 @@ def clip_from_video(request: VideoRequest, pixels: PixelShape) -> RequestClip:
             expected="at least as many frames as the clip has",
             fix="ask for fewer frames",
         )
-    video = np.stack([resize_picture(frame, pixels) for frame in frames[: pixels.num_frames]])
+    video = np.stack([resize_picture(frame, pixels, request.fit) for frame in frames[: pixels.num_frames]])
     if request.mask is None:
         return RequestClip(video, np.full(video.shape[:3], 255, np.uint8))
     mask = request.mask
@@ -88,15 +90,41 @@ def clip_from_video(request: VideoRequest, pixels: PixelShape) -> RequestClip:
             expected="one frame, or as many as the clip has",
         )
     binary = np.where(mask[: pixels.num_frames] > 0, np.uint8(255), np.uint8(0))
-    resized = [np.asarray(_resize(Image.fromarray(frame), pixels, Image.Resampling.NEAREST)) for frame in binary]
+    # A mask covers the video, whatever size it has itself: what is cut off of the one is cut off of the other.
+    resized = [resize_mask(frame, frames.shape[1:3], pixels, request.fit) for frame in binary]
     return RequestClip(video, np.broadcast_to(np.stack(resized), video.shape[:3]))
 
 
-def resize_picture(picture: np.ndarray, pixels: PixelShape) -> np.ndarray:
-    """Bring a picture uint8 [H, W, 3] to the clip's size, bicubically, without regard to its aspect."""
-    return np.asarray(_resize(Image.fromarray(picture), pixels, Image.Resampling.BICUBIC))
+def resize_picture(picture: np.ndarray, pixels: PixelShape, fit: Fit) -> np.ndarray:
+    """Bring a picture uint8 [H, W, 3] to the clip's size, bicubically."""
+    return _resize(picture, (picture.shape[0], picture.shape[1]), pixels, fit, Image.Resampling.BICUBIC)
 
 
-def _resize(picture: Image.Image, pixels: PixelShape, resample: Image.Resampling) -> Image.Image:
-    size = (pixels.width, pixels.height)
-    return picture if picture.size == size else picture.resize(size, resample)
+def resize_mask(mask: np.ndarray, covered: tuple[int, int], pixels: PixelShape, fit: Fit) -> np.ndarray:
+    """Bring a mask uint8 [H, W] to the clip's size as the frames that it covers; black bars are kept as they are.
+
+    Args:
+        mask: Of any size.
+        covered: Height and width of the frames.
+        pixels: Size of the clip.
+        fit: How the frames come to this size.
+    """
+    return _resize(mask, covered, pixels, fit, Image.Resampling.NEAREST)
+
+
+def _resize(
+    array: np.ndarray, shape: tuple[int, int], pixels: PixelShape, fit: Fit, resample: Image.Resampling
+) -> np.ndarray:
+    height, width = array.shape[:2]
+    if shape == (height, width) == (pixels.height, pixels.width):
+        return array
+    place = fit_picture(*shape, pixels, fit)
+    left, top = place.left * width, place.top * height
+    box = (left, top, left + place.width * width, top + place.height * height)
+    size = place.scaled_width, place.scaled_height
+    scaled = np.asarray(Image.fromarray(array).resize(size, resample, box=box))
+    rows, columns = pixels.height - place.scaled_height, pixels.width - place.scaled_width
+    if not rows and not columns:
+        return scaled
+    bars = [(rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)]
+    return np.pad(scaled, [*bars, *[(0, 0)] * (array.ndim - 2)])

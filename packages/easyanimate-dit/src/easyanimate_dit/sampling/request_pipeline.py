@@ -98,7 +98,11 @@ class RequestPipeline:
             given = clip_from_video(request, pixels)
         elif request.start_images:
             given = clip_from_images(
-                request.start_images, request.end_image, pixels, image_frames=self.pipeline.parts.image_frames
+                request.start_images,
+                request.end_image,
+                pixels,
+                image_frames=self.pipeline.parts.image_frames,
+                fit=request.fit,
             )
         (frames,) = self.pipeline(
             request.prompt,
