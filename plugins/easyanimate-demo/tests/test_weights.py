@@ -9,7 +9,7 @@ from easyanimate_core.config import read_config
 from easyanimate_core.metric import compute_psnr
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.request import Defaults, TrainedRange
-from easyanimate_data.shapes.caption import Combination, canonical_caption
+from easyanimate_data.shapes.caption import Combination, all_captions, canonical_caption
 from easyanimate_data.shapes.clip import render_clip
 from easyanimate_data.shapes.judge import judge_clip
 from easyanimate_demo.shipped import RECIPES, WEIGHTS
@@ -62,6 +62,10 @@ def test_weights_say_what_they_were_made_for(key):
     assert {name: getattr(defaults, name) for name in VERSIONS[key].defaults} == VERSIONS[key].defaults
     assert trained == TrainedRange(**VERSIONS[key].trained)
     assert trained.warn(defaults.num_frames, defaults.height, defaults.width) == []
+    assert trained.warn(defaults.num_frames, 48, 96) == ["These weights were trained on squares; 48x96 may look worse."]
+    assert folder.vocabulary is not None
+    assert all(folder.vocabulary.warn(caption) is None for caption in all_captions(VERSIONS[key].languages))
+    assert folder.vocabulary.list_unknown("A red cat in the snow") == ["cat", "in", "snow"]
 
 
 @pytest.mark.parametrize(("key", "language"), [("v1", "en"), ("v2", "en"), ("v3", "en"), ("v4", "en"), ("v4", "zh")])

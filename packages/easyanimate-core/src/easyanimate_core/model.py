@@ -223,6 +223,9 @@ class Model:
         if self.trained is not None:
             num_frames = request.segment_frames or request.num_frames
             self._tell(self.trained.warn(num_frames, request.height, request.width))
+        vocabulary = self.weights.folder.vocabulary if self.weights.folder else None
+        if vocabulary is not None and (line := vocabulary.warn(request.prompt)):
+            self._tell([line])
 
     def _tell(self, lines: Iterable[str], *, is_note: bool = False) -> None:
         """Log lines, each once for a model; nothing is wrong where it is a note."""

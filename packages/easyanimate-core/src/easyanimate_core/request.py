@@ -5,7 +5,6 @@ Axes: T frames, H height, W width, 3 red, green, blue; pixels are uint8.
 
 from __future__ import annotations
 
-import math
 import numbers
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -54,12 +53,14 @@ class TrainedRange:
         max_frames: Longest clip.
         min_side: Side of a square with as many pixels as the smallest training resolution.
         max_side: The same of the largest.
+        max_ratio: Longer side by shorter side of the most oblong training clip.
     """
 
     min_frames: int = 1
     max_frames: int = 144
     min_side: int = 512
     max_side: int = 512
+    max_ratio: float = 4.0
 
     def warn(self, num_frames: int, height: int, width: int) -> list[str]:
         """A line for everything about a clip that is far from the range."""
@@ -70,11 +71,17 @@ class TrainedRange:
         if not self.min_side**2 / _FAR_AREA <= height * width <= self.max_side**2 * _FAR_AREA:
             sides = _range(f"{self.min_side}x{self.min_side}", f"{self.max_side}x{self.max_side}")
             lines.append(f"These weights were trained on about {sides} pixels; {height}x{width} may look worse.")
+        if max(height, width) > self.max_ratio * _FAR_RATIO * min(height, width):
+            shapes = "squares" if self.max_ratio == 1 else f"shapes up to {self.max_ratio:g} to 1"
+            lines.append(f"These weights were trained on {shapes}; {height}x{width} may look worse.")
         return lines
 
 
 _FAR_AREA = 2.0
 """Times as many or as few pixels as in training that are far from it."""
+
+_FAR_RATIO = 1.5
+"""Times as oblong as in training that is far from it."""
 
 
 def _range(low: object, high: object) -> str:
@@ -120,6 +127,24 @@ def _check_pixels(what: str, pixels: Any, shape: tuple[int | None, ...], expecte
         received = f"{pixels.dtype} {list(found)}" if found else type(pixels).__name__
         raise RequestError(f"{what} is an array of pixels.", received=received, expected=expected)
 
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "num_frames": (1, 100_000),
+    "height": (1, 16_384),
+    "width": (1, 16_384),
+    "fps": (0.1, 1000),
+    "num_inference_steps": (1, 1000),
+    "guidance_scale": (0, 100),
+    "guidance_rescale": (0, 1),
+    "seed": (0, 2**63 - 1),
+}
+"""What numbers of a request may be, both ends included: wide of anything of use, and nothing that a machine chokes on.
+
+More denoising steps than the noise levels of training, 1000, there are not.
+"""
+
+_MAX_TEXT = 100_000
+"""Characters of a prompt; text encoders read a few hundred."""
 
 _TYPES: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     (str, "a text", ("prompt", "negative_prompt", "sampler", "fit")),
@@ -198,19 +223,16 @@ class VideoRequest:
     def __post_init__(self) -> None:
         """Check everything that does not depend on the model."""
         check_types(vars(self))
-        positive = ("num_frames", "height", "width", "fps", "num_inference_steps")
-        for name in positive:
+        for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise RequestError(f"{name} must be positive.", received=value, expected="a number above 0")
-        if not math.isfinite(self.guidance_scale):
-            raise RequestError("Guidance must be a number.", received=self.guidance_scale, expected="for example 7")
-        if not 0 <= self.guidance_rescale <= 1:
-            raise RequestError("guidance_rescale is out of range.", received=self.guidance_rescale, expected="0 to 1")
+            if not low <= value <= high:  # not a number is in no range
+                raise RequestError(f"{name} is out of range.", received=value, expected=f"{low} to {high}")
+        for name in ("prompt", "negative_prompt"):
+            if len(getattr(self, name)) > _MAX_TEXT:
+                received = f"{len(getattr(self, name))} characters"
+                raise RequestError(f"{name} is too long.", received=received, expected=f"up to {_MAX_TEXT} characters")
         if not 0 < self.strength <= 1:
             raise RequestError("Strength is out of range.", received=self.strength, expected="above 0, up to 1")
-        if not 0 <= self.seed < 2**63:
-            raise RequestError("The seed is out of range.", received=self.seed, expected="0 to 2**63 - 1")
         if self.fit not in get_args(Fit):
             kinds = get_args(Fit)
             raise RequestError(

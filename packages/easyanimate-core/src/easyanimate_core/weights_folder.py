@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from easyanimate_core.errors import WeightsError, near_misses
 from easyanimate_core.integrity import hash_weights
 from easyanimate_core.request import Defaults, TrainedRange
+from easyanimate_core.vocabulary import Vocabulary
 from easyanimate_core.weights_file import PICKLE_SUFFIXES, TensorInfo, read_header, read_json
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SETTINGS_FILE = "easyanimate.json"
-"""Lies beside `model_index.json` where weights have settings of their own: "defaults", "trained", "training"."""
+"""Lies beside `model_index.json` where weights have settings of their own.
+
+Its sections: "defaults" and "trained" (fields of `Defaults` and `TrainedRange`), "training" (settings by trainer) and
+"prompts" ("about" and "words", see `Vocabulary`).
+"""
 
 _Section = TypeVar("_Section", Defaults, TrainedRange)
 
@@ -95,6 +100,21 @@ class WeightsFolder:
         if not (self.path / SETTINGS_FILE).is_file():
             return base
         return self._complete("trained", TrainedRange()) if "trained" in self._settings else None
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary | None:
+        """The words that the weights know: "prompts" in `easyanimate.json`; None where they know more than a list."""
+        if "prompts" not in self._settings:
+            return None
+        section = self._section("prompts")
+        about, words = section.get("about"), section.get("words")
+        if not isinstance(about, str) or not isinstance(words, list):
+            raise WeightsError(
+                f"The prompts in {self.path / SETTINGS_FILE} are no vocabulary.",
+                received=", ".join(section) or "nothing",
+                expected='"about": what the weights show, "words": a list of words',
+            )
+        return Vocabulary(about, frozenset(str(word).lower() for word in cast("list[Any]", words)))
 
     def training(self, trainer: str) -> Mapping[str, Any]:
         """Usual settings of a trainer, by whole names: "training" in `easyanimate.json`."""

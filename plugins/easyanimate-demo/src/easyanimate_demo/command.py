@@ -138,7 +138,12 @@ def pack(version: DemoVersion, start: Path, transformer: Path, weights: Path) ->
         _forget_path(file)
     if version.motion_file:
         _split_off_motion_module(temporary)
-    settings = {"defaults": version.defaults, "trained": version.trained, "training": version.training}
+    settings = {
+        "defaults": version.defaults,
+        "trained": version.trained,
+        "training": version.training,
+        "prompts": version.prompts,
+    }
     (temporary / "easyanimate.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
     shutil.rmtree(weights, ignore_errors=True)
     temporary.rename(weights)

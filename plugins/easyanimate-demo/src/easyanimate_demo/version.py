@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from easyanimate_data.shapes.caption import VOCABULARY_EN, VOCABULARY_ZH
 from easyanimate_dit import HunyuanTransformer3DModel, Transformer3DModel
 from easyanimate_vae import AutoencoderKLMagvit, FrameAutoencoder
 from torch import nn
@@ -14,6 +15,8 @@ from easyanimate_demo.base import write_text_base, write_v3_base, write_v4_base
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from easyanimate_data.shapes.caption import Language
 
 _MOTION: dict[str, Any] = {
     "num_attention_heads": 4,
@@ -114,6 +117,7 @@ class DemoVersion:
         transformer: Its configuration.
         num_frames: Frames of its clips.
         guidance_scale: Of requests.
+        languages: Of the captions that they are trained on.
         index: Classes of further parts in `model_index.json`.
         motion_file: Whether the motion module is a file of its own.
         lora_recipe: Recipe of a LoRA for the finished weights.
@@ -127,6 +131,7 @@ class DemoVersion:
     transformer: dict[str, Any]
     num_frames: int
     guidance_scale: float
+    languages: tuple[Language, ...] = ("en",)
     index: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     motion_file: bool = False
     lora_recipe: str | None = None
@@ -151,9 +156,17 @@ class DemoVersion:
         return {"dit": _DIT | frames, "lora": _LORA | frames, "vae": _VAE | frames}
 
     @property
-    def trained(self) -> dict[str, int]:
+    def trained(self) -> dict[str, float]:
         """What they are trained on."""
-        return {"min_frames": self.num_frames, "max_frames": self.num_frames, "min_side": 64, "max_side": 64}
+        frames = {"min_frames": self.num_frames, "max_frames": self.num_frames}
+        return {**frames, "min_side": 64, "max_side": 64, "max_ratio": 1.0}
+
+    @property
+    def prompts(self) -> dict[str, Any]:
+        """The words that they are trained on."""
+        vocabularies = {"en": VOCABULARY_EN, "zh": VOCABULARY_ZH}
+        words = [word for language in self.languages for word in vocabularies[language]]
+        return {"about": "moving shapes", "words": words}
 
 
 VERSIONS: dict[str, DemoVersion] = {
@@ -221,6 +234,7 @@ VERSIONS: dict[str, DemoVersion] = {
         },
         num_frames=16,
         guidance_scale=1.2,
+        languages=("en", "zh"),
         index={
             "image_encoder": ["transformers", "CLIPVisionModelWithProjection"],
             "text_encoder": ["transformers", "BertModel"],
