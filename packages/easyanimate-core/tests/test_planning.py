@@ -238,3 +238,41 @@ def test_a_fit_is_one_of_three():
 
 def test_what_is_far_from_training_is_a_note_too():
     assert "may look worse" in follow(64, 64, trained=TrainedRange(), height=64, width=64)[1][0]
+
+
+def test_a_segment_alone_has_a_usual_overlap():
+    request = plan(num_frames=40, segment_frames=16).request
+    assert (request.segment_frames, request.overlap_frames) == (16, 4)
+    assert plan(num_frames=40, segment_frames=16, overlap_frames=2).request.overlap_frames == 2
+    free = plan(replace(SPEC, shapes=None), num_frames=40, segment_frames=3).request
+    assert free.overlap_frames == 2
+    with pytest.raises(RequestError, match="length of a segment"):
+        plan(num_frames=40, overlap_frames=4)
+
+
+@pytest.mark.parametrize(
+    ("spec", "settings", "message"),
+    [
+        (SPEC, {"video": "gone.mp4", "num_frames": 17}, "use 16 or 24"),
+        (SPEC, {"video": "gone.mp4", "height": 33}, "height 33"),
+        (SPEC, {"start_images": "gone.png", "sampler": "eulr"}, "did you mean euler"),
+        (SPEC, {"video": "gone.mp4", "fit": "squeeze"}, "no such fit"),
+        (TEXT_ONLY, {"start_images": "gone.png"}, "cannot do that"),
+        (TEXT_ONLY, {"video": "gone.mp4"}, "cannot do that"),
+    ],
+)
+def test_settings_are_checked_before_files_are_read(spec, settings, message):
+    with pytest.raises(RequestError, match=message):
+        plan(spec, ("euler",), **settings)
+
+
+def test_an_upright_size_that_was_typed_is_told():
+    typed = plan(size="1280x720")
+    assert (typed.request.height, typed.request.width) == (1280, 720)
+    assert typed.notes == ("The size 1280x720 is read as height 1280, width 720; for a wide one, --size 720x1280.",)
+    assert plan(size="720\u00d71280").notes == ()
+    assert plan(height=1280, width=720).notes == ()
+    upright = np.zeros((64, 36, 3), np.uint8)
+    assert plan(size="1280x720", start_images=upright).notes == ()
+    with pytest.raises(RequestError, match=r"width 1080 of 1920x1080 \(height x width\)"):
+        plan(size="1920x1080")

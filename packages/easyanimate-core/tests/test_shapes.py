@@ -1,5 +1,6 @@
 import pytest
 from easyanimate_core import LatentShape, PixelShape, RequestError, ShapeRule
+from easyanimate_core.shapes import fit_picture, parse_size
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,3 +104,48 @@ def test_errors_name_the_nearest_values(shape, fix):
     with pytest.raises(RequestError) as caught:
         V4.check(shape)
     assert caught.value.fix == fix
+
+
+@pytest.mark.parametrize(
+    ("rule", "segment", "overlap"),
+    [
+        (V4, 72, 4),
+        (V4, 8, 4),
+        (V2, 144, 6),
+        (CAUSAL, 81, 5),
+        (CAUSAL, 5, 4),
+        (ShapeRule(chunk_frames=1, chunk_latents=1), 16, 4),
+        (ShapeRule(chunk_frames=1, chunk_latents=1), 2, 1),
+    ],
+)
+def test_segments_share_whole_latent_frames(rule, segment, overlap):
+    assert rule.usual_overlap(segment) == overlap
+
+
+@pytest.mark.parametrize("source", [(480, 640), (640, 480), (333, 1000), (7, 5), (32, 48)])
+@pytest.mark.parametrize("target", [(32, 48), (64, 64), (512, 288)])
+def test_a_fitted_picture(source, target):
+    (height, width), pixels = source, PixelShape(8, *target)
+    crop, pad, stretch = (fit_picture(height, width, pixels, fit) for fit in ("crop", "pad", "stretch"))
+    for place in (crop, pad, stretch):
+        assert place.left + place.width / 2 == pytest.approx(0.5)
+        assert place.top + place.height / 2 == pytest.approx(0.5)
+    assert (crop.scaled_height, crop.scaled_width) == (stretch.scaled_height, stretch.scaled_width) == target
+    assert crop.height * height / target[0] == pytest.approx(crop.width * width / target[1])  # one scale for both
+    assert max(crop.height, crop.width) == 1
+    assert (pad.height, pad.width) == (stretch.height, stretch.width) == (1, 1)
+    assert pad.scaled_height / height == pytest.approx(pad.scaled_width / width, abs=1 / min(source))
+    assert pad.scaled_height == target[0] or pad.scaled_width == target[1]
+    assert pad.scaled_height <= target[0]
+    assert pad.scaled_width <= target[1]
+
+
+@pytest.mark.parametrize("text", ["64x96", "64X96", "64*96", "64\u00d796", " 64 x 96 ", "64 \u00d7 96"])
+def test_a_size_as_people_type_it(text):
+    assert parse_size(text) == (64, 96)
+
+
+@pytest.mark.parametrize("text", ["", "64", "64x", "x96", "64x96x3", "-64x96", "6.4x96", "64 96", "1" * 5000 + "x1"])
+def test_what_is_no_size(text):
+    with pytest.raises(RequestError, match="height x width"):
+        parse_size(text)

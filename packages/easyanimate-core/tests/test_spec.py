@@ -5,7 +5,7 @@ import pytest
 from easyanimate_core import ModelSpec, RequestError, Task, TrainedRange, Video, VideoRequest
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
-VIDEO = Video(np.zeros((2, 8, 8, 3), np.uint8), 8)
+VIDEO = Video(np.zeros((8, 8, 8, 3), np.uint8), 8)
 MASK = np.zeros((1, 8, 8), np.uint8)
 
 
@@ -65,6 +65,18 @@ def test_task(changes, task):
         ({"end_image": IMAGE}, "needs a start image"),
         ({"video": VIDEO, "start_images": (IMAGE,)}, "not from both"),
         ({"mask": MASK}, "needs a video"),
+        ({"start_images": (IMAGE,) * 9}, "more start images than frames"),
+        ({"start_images": (IMAGE,) * 5, "num_frames": 16, "segment_frames": 4, "overlap_frames": 1}, "5 images for 4"),
+        ({"start_images": (IMAGE,), "end_image": IMAGE, "num_frames": 1}, "One frame cannot begin"),
+        ({"video": VIDEO, "num_frames": 16}, "video is shorter"),
+        (
+            {"video": VIDEO, "mask": np.repeat(MASK, 3, axis=0)},
+            "mask is shorter than the clip.\n  received: 3 frames for 8",
+        ),
+        ({"video": VIDEO, "segment_frames": 4, "overlap_frames": 1}, "long video cannot be made from a source video"),
+        ({"video": VIDEO, "strength": 0.3, "num_inference_steps": 3}, "no step"),
+        ({"fit": "squeeze"}, "no such fit"),
+        ({"keep_pixels": 1}, "keep_pixels is of another type"),
         ({"segment_frames": 16}, "segment and of the overlap"),
         ({"segment_frames": 16, "overlap_frames": 16}, "shorter than the segment"),
         ({"segment_frames": 16, "overlap_frames": 0}, "shorter than the segment"),

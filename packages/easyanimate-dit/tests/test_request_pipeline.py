@@ -2,15 +2,18 @@
 
 import gc
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import psutil
 import pytest
 import tiny_dit
 import torch
-from easyanimate_core import RequestError, SchedulerSpec, Video
+from easyanimate_core import PixelShape, RequestError, SchedulerSpec, Video
+from easyanimate_core.metric import compute_psnr
 from easyanimate_core.testing import PipelineContract
 from easyanimate_dit.loading.placement import offload_layers
+from easyanimate_dit.sampling.request_clip import clip_from_video
 from easyanimate_dit.sampling.request_pipeline import RequestPipeline
 
 
@@ -84,15 +87,36 @@ def test_video_to_video(pipeline, make_request, picture):
     assert not np.array_equal(clips[1], clips[2])
 
 
-def test_a_video_that_is_too_short_is_refused(pipeline, make_request, picture):
-    with pytest.raises(RequestError, match="shorter"):
-        pipeline(make_request(video=Video(picture()[None], 8)))
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_what_a_mask_keeps_is_the_source(pipeline, make_request, fit):
+    rng = np.random.default_rng(0)
+    source = Video(rng.integers(0, 256, (9, 32, 48, 3), dtype=np.uint8), 8)
+    mask = np.full((9, 32, 48), 255, np.uint8)
+    mask[:, :, :20] = 0
+    mask[3:5, 5:9] = 0
+    request = make_request(video=source, mask=mask, fit=fit)
+    kept, drawn = pipeline(request).frames, pipeline(replace(request, keep_pixels=False)).frames
+    is_kept = (mask[:8] == 0)[..., None]
+    wanted = source.frames[:8] * is_kept
+    assert np.isinf(compute_psnr(wanted, kept * is_kept)).all()
+    assert (compute_psnr(wanted, drawn * is_kept) < 30).all()
+    assert np.array_equal(kept * ~is_kept, drawn * ~is_kept)
 
 
-def test_a_strength_that_leaves_no_step_is_refused(pipeline, make_request, picture):
-    source = Video(np.stack([picture(0)] * 8), 8)
-    with pytest.raises(RequestError, match="no step"):
-        pipeline(make_request(video=source, strength=0.3, num_inference_steps=3))
+def test_what_a_mask_keeps_of_a_source_of_another_size(pipeline, make_request, picture):
+    source = Video(np.stack([picture(index) for index in range(8)]), 8)
+    mask = np.zeros((1, 10, 10), np.uint8)
+    mask[:, :5] = 1
+    frames = pipeline(make_request(video=source, mask=mask)).frames
+    given = clip_from_video(make_request(video=source, mask=mask), PixelShape(8, 32, 48))
+    assert (given.mask == 0).any()
+    assert np.array_equal(frames[given.mask == 0], given.video[given.mask == 0])
+    assert not np.array_equal(frames, given.video)
+
+
+def test_without_a_mask_a_source_is_not_put_back(pipeline, make_request, picture):
+    request = make_request(video=Video(np.stack([picture(0)] * 8), 8), strength=0.5)
+    assert np.array_equal(pipeline(request).frames, pipeline(replace(request, keep_pixels=False)).frames)
 
 
 def test_a_long_video_is_made_in_parts(pipeline, make_request):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,7 +12,7 @@ from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_core.options import Setting, read_summaries
 from easyanimate_core.planning import ROLES
 from easyanimate_core.request import VideoRequest
-from easyanimate_core.shapes import Fit
+from easyanimate_core.shapes import Fit, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,22 +95,9 @@ def make_clip(values: Mapping[str, Any], *, line: int | None = None) -> ClipOpti
     num_videos, output = settings.pop("num_videos", 1), settings.pop("output", None)
     if num_videos < 1:
         raise RequestError("num_videos must be positive.", received=num_videos, expected="a number above 0")
-    if (size := settings.pop("size", None)) is not None:
-        settings["height"], settings["width"] = parse_size(size)
+    if "size" in settings:
+        parse_size(settings["size"])  # a mistake is told before the model is looked for
     return ClipOptions(settings=settings, num_videos=num_videos, output=output, line=line)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Height and width from "HEIGHTxWIDTH"."""
-    match = re.fullmatch(r"(\d+)[xX*](\d+)", text.strip())
-    if not match:
-        raise RequestError(
-            "A size is height x width in pixels.",
-            received=text,
-            expected="HEIGHTxWIDTH",
-            fix="for example --size 384x672",
-        )
-    return int(match[1]), int(match[2])
 
 
 @dataclass

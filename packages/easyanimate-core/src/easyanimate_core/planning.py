@@ -13,7 +13,7 @@ from easyanimate_core.clip import ClipPlan
 from easyanimate_core.errors import MediaError, RequestError, near_misses
 from easyanimate_core.manifest import InputFile
 from easyanimate_core.request import Task, Video, VideoRequest, check_types
-from easyanimate_core.shapes import PixelShape, fit_picture
+from easyanimate_core.shapes import PixelShape, ShapeRule, fit_picture, parse_size
 from easyanimate_core.video import read_image, read_mask, read_video
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 REDRAW_STRENGTH = 0.7
 """Of a source video without a mask: at 1, nothing of it would be left. The original's scripts use the same."""
+
+_ANY_SHAPE = ShapeRule(chunk_frames=1, chunk_latents=1)
+"""Of models that say nothing of shapes."""
 
 ROLES = {"start_images": "image", "end_image": "end-image", "video": "video", "mask": "mask"}
 """Settings of a request that come from files, and what a manifest calls them."""
@@ -41,7 +44,7 @@ def plan_clip(
 
     Args:
         settings: Fields of `VideoRequest`; None leaves one open. Pictures and videos may be paths: `start_images` one
-            or several, `end_image`, `video`, `mask`.
+            or several, `end_image`, `video`, `mask`. `size`, "HEIGHTxWIDTH", may stand for height and width.
         spec: The model.
         defaults: Values for what is left open; the size follows an image or a video where there is one.
         trained: What the weights were trained on; None where nobody says.
@@ -50,19 +53,25 @@ def plan_clip(
     Raises:
         RequestError, MediaError: For anything the model cannot do, or a file that cannot be read.
     """
-    known = [item.name for item in fields(VideoRequest)]
+    known = [*(item.name for item in fields(VideoRequest)), "size"]
     for name in settings:
         if name not in known:
             raise RequestError(
                 f"There is no setting {name}.", received=name, expected=", ".join(known), fix=near_misses(name, known)
             )
     given = {name: value for name, value in settings.items() if value is not None}
+    typed_size = given.pop("size", None)
+    if typed_size is not None:
+        given["height"], given["width"] = parse_size(str(typed_size))
     check_types(given)
     prompt = given.get("prompt", "")
     if not prompt.strip():
         raise RequestError("The prompt is empty.", received=repr(prompt), fix='add --prompt "what to show"')
+    _check_settings(given, spec, defaults, samplers)
     sources = _Sources.read(given, defaults.num_frames)
     values = {**asdict(defaults), **given, **sources.values}
+    if "segment_frames" in given and "overlap_frames" not in given:
+        values["overlap_frames"] = (spec.shapes or _ANY_SHAPE).usual_overlap(given["segment_frames"])
     if sources.video is not None:
         values |= _fit_to_video(sources.video, given, spec)
         values["strength"] = given.get("strength", 1.0 if sources.has_mask else REDRAW_STRENGTH)
@@ -71,6 +80,11 @@ def plan_clip(
     if leading is not None and not {"height", "width"} & given.keys():
         values["height"], values["width"] = size = _follow(leading, spec, defaults, trained)
         notes.append(f"The size {_name(*size)} follows the {leading.role} of {leading.size}; --size chooses another.")
+    if typed_size is not None and given["height"] > given["width"] and not (leading and leading.is_upright):
+        notes.append(
+            f"The size {typed_size} is read as height {given['height']}, width {given['width']}; "
+            f"for a wide one, --size {_name(given['width'], given['height'])}."
+        )
     request = VideoRequest(**values)
     check_request(request, spec, samplers=samplers)
     notes += _describe_fit(sources.pictures, request)
@@ -81,13 +95,7 @@ def plan_clip(
 
 def check_request(request: VideoRequest, spec: ModelSpec, *, samplers: Sequence[str] = ()) -> None:
     """Raise `RequestError` unless the model can do the task, the size, the frames and the sampler."""
-    if request.task not in spec.tasks:
-        raise RequestError(
-            f"The model {spec.key} cannot do that.",
-            received=request.task,
-            expected=", ".join(spec.tasks),
-            fix="`ea models` lists what each model can do",
-        )
+    _check_task(request.task, spec)
     if request.segment_frames is not None and Task.IMAGE_TO_VIDEO not in spec.tasks:
         raise RequestError(
             f"The model {spec.key} cannot make a long video: every part goes on from the images of the one before.",
@@ -110,6 +118,29 @@ def check_request(request: VideoRequest, spec: ModelSpec, *, samplers: Sequence[
         # A long video is made of segments: only a segment is bound to what the model was trained for.
         endless = replace(spec.shapes, max_frames=max(spec.shapes.max_frames, request.num_frames * 2))
         endless.check(PixelShape(request.num_frames, request.height, request.width))
+
+
+def _check_task(task: Task, spec: ModelSpec) -> None:
+    if task not in spec.tasks:
+        raise RequestError(
+            f"The model {spec.key} cannot do that.",
+            received=task,
+            expected=", ".join(spec.tasks),
+            fix="`ea models` lists what each model can do",
+        )
+
+
+def _check_settings(given: Mapping[str, Any], spec: ModelSpec, defaults: Defaults, samplers: Sequence[str]) -> None:
+    """Check what can be checked before a picture or a video is read, which may take long."""
+    if "video" in given:
+        _check_task(Task.VIDEO_TO_VIDEO, spec)
+    elif "start_images" in given:
+        _check_task(Task.IMAGE_TO_VIDEO, spec)
+    values = {**asdict(defaults), **{name: value for name, value in given.items() if name not in (*ROLES, "strength")}}
+    if "segment_frames" in given:
+        values.setdefault("overlap_frames", (spec.shapes or _ANY_SHAPE).usual_overlap(given["segment_frames"]))
+    request = VideoRequest(**values)
+    check_request(request, replace(spec, tasks=tuple({*spec.tasks, request.task})), samplers=samplers)
 
 
 def read_sources(inputs: Iterable[InputFile], num_frames: int) -> dict[str, Any]:
@@ -139,6 +170,11 @@ class _Picture:
     def size(self) -> str:
         """Height and width for people."""
         return _name(self.height, self.width)
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether it is higher than wide."""
+        return self.height > self.width
 
 
 @dataclass(frozen=True)

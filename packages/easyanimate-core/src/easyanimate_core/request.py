@@ -151,10 +151,11 @@ _TYPES: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     (numbers.Integral, "a whole number", ("num_frames", "height", "width", "num_inference_steps", "seed")),
     (numbers.Integral | None, "a whole number", ("segment_frames", "overlap_frames")),
     (numbers.Real, "a number", ("fps", "guidance_scale", "guidance_rescale", "strength")),
+    (bool, "true or false", ("keep_pixels",)),
 )
 
 
-OLDER_MEANING: Mapping[str, Any] = {"fit": "stretch"}
+OLDER_MEANING: Mapping[str, Any] = {"fit": "stretch", "keep_pixels": False}
 """What a request means whose manifest is older than a field, where that is not the field's default."""
 
 
@@ -162,8 +163,11 @@ def check_types(values: Mapping[str, Any]) -> None:
     """Raise `RequestError` unless texts are texts and numbers are numbers, by the names that `VideoRequest` has."""
     for kind, expected, names in _TYPES:
         for name in names:
-            if name in values and (not isinstance(values[name], kind) or isinstance(values[name], bool)):
-                raise RequestError(f"{name} is of another type.", received=repr(values[name]), expected=expected)
+            if name not in values:
+                continue
+            value = values[name]
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                raise RequestError(f"{name} is of another type.", received=repr(value), expected=expected)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -190,12 +194,15 @@ class VideoRequest:
             size.
         video: Video to change: the whole of it, or where the mask is white.
         mask: Image or video that is white where the source video is replaced and black where it is kept. It is uint8
-            [T or 1, H, W].
+            [T or 1, H, W]. A mask knows no grey: from a file, at least half bright is white; in an array, all above 0.
+        keep_pixels: Whether what the mask keeps is the source video's own pixels in the result, bit for bit. Else the
+            model draws it anew, and it comes out alike.
         fit: How images, video and mask of another shape come to the size of the result. "crop" cuts their edges off,
             "pad" adds black bars, "stretch" distorts them.
         strength: How much of the source video to replace, above 0 up to 1 (0.7 unless given, with a mask 1).
         segment_frames: Number of frames to make at a time of a long video.
-        overlap_frames: Number of frames that neighbouring segments of a long video share.
+        overlap_frames: Number of frames that neighbouring segments of a long video share (about 4 with a segment length
+            unless given, as the model codes them).
         on_progress: Called after every step; an exception it raises stops the run.
     """
 
@@ -214,6 +221,7 @@ class VideoRequest:
     end_image: np.ndarray[Any, Any] | None = None
     video: Video | None = None
     mask: np.ndarray[Any, Any] | None = None
+    keep_pixels: bool = True
     fit: Fit = "crop"
     strength: float = 1.0
     segment_frames: int | None = None
@@ -274,6 +282,48 @@ class VideoRequest:
                 "Strength below 1 needs a source video.",
                 received=self.strength,
                 fix="add --video FILE, or drop --strength",
+            )
+        self._check_lengths()
+
+    def _check_lengths(self) -> None:
+        """Images, video and mask have to reach as far as the clip, and leave something to do."""
+        images, frames = len(self.start_images), min(self.num_frames, self.segment_frames or self.num_frames)
+        if images > frames:
+            raise RequestError(
+                "There are more start images than frames.",
+                received=f"{images} images for {frames} frames",
+                expected=f"at most {frames} images",
+            )
+        if self.end_image is not None and frames == 1:
+            raise RequestError(
+                "One frame cannot begin with one image and end with another.",
+                received="a start image, an end image, 1 frame",
+                expected="at least 2 frames",
+                fix="use more --frames, or leave out --end-image",
+            )
+        if self.video is None:
+            return
+        if self.segment_frames is not None:
+            raise RequestError(
+                "A long video cannot be made from a source video.",
+                received="a video and a segment length",
+                fix="leave out --segment and --overlap, or start from images",
+            )
+        for name, source in (("video", self.video.frames), ("mask", self.mask)):
+            fewest = 1 if name == "mask" else self.num_frames  # one picture may mask all frames
+            if source is not None and len(source) < self.num_frames and len(source) != fewest:
+                raise RequestError(
+                    f"The {name} is shorter than the clip.",
+                    received=f"{len(source)} frames for {self.num_frames}",
+                    expected="one frame, or at least as many as the clip has" if name == "mask" else "at least as many",
+                    fix="ask for fewer frames",
+                )
+        if int(self.num_inference_steps * self.strength) < 1:
+            raise RequestError(
+                "The strength leaves no step to take.",
+                received=f"strength {self.strength} with {self.num_inference_steps} steps",
+                expected=f"a strength of at least 1 / {self.num_inference_steps}",
+                fix="use more steps or a higher strength",
             )
 
     def _check_segments(self) -> None:

@@ -5,6 +5,7 @@ Axes: T frames, H height, W width; a latent frame stands for `chunk_frames / chu
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +28,23 @@ class LatentShape:
     num_frames: int
     height: int
     width: int
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width in pixels from "HEIGHTxWIDTH", with x, X, * or the sign of multiplication, and spaces.
+
+    Raises:
+        RequestError: It is no size.
+    """
+    match = re.fullmatch(r"\s*(\d{1,9})\s*[x*\u00d7]\s*(\d{1,9})\s*", text, re.IGNORECASE)
+    if not match:
+        raise RequestError(
+            "A size is height x width in pixels.",
+            received=text,
+            expected="HEIGHTxWIDTH",
+            fix="for example --size 384x672",
+        )
+    return int(match[1]), int(match[2])
 
 
 Fit = Literal["crop", "pad", "stretch"]
@@ -129,6 +147,15 @@ class ShapeRule:
         low, high = (first + near for near in _neighbours(value - first, chunk, chunk, self.max_frames - first))
         return (1, low) if self.image and value < low else (low, high)
 
+    def usual_overlap(self, segment_frames: int) -> int:
+        """Frames that segments of a long video share where nobody says: whole latent frames, at least 4 frames.
+
+        A short segment has fewer, at least one. Four is what the original takes.
+        """
+        frames_per_latent = -(-self.chunk_frames // self.chunk_latents)
+        latents = -(-max(_OVERLAP - self.first_frames, 0) // frames_per_latent)
+        return max(min(self.first_frames + latents * frames_per_latent, segment_frames - 1), 1)
+
     def describe_frames(self) -> str:
         """The valid frame counts in words."""
         image = "1 (an image), or " if self.image else ""
@@ -154,6 +181,10 @@ class ShapeRule:
         chunks = (shape.num_frames - self.first_frames) // self.chunk_latents
         frames = 1 if image else self.first_frames + chunks * self.chunk_frames
         return PixelShape(frames, shape.height * self.spatial_stride, shape.width * self.spatial_stride)
+
+
+_OVERLAP = 4
+"""Frames that neighbouring segments of a long video share at least."""
 
 
 def _neighbours(value: int, step: int, low: int, high: int) -> tuple[int, int]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from easyanimate_core.errors import RequestError
 from easyanimate_core.shapes import fit_picture
 from PIL import Image
 
@@ -34,6 +33,10 @@ class RequestClip:
     mask: np.ndarray
     picture: np.ndarray | None = None
 
+    def keep_pixels(self, frames: np.ndarray) -> np.ndarray:
+        """Frames that were made, uint8 [T, H, W, 3], with the given pixels wherever the mask keeps them."""
+        return np.where(self.mask[..., None] == 0, self.video, frames)
+
 
 def clip_from_images(
     images: Sequence[np.ndarray], end_image: np.ndarray | None, pixels: PixelShape, *, image_frames: int, fit: Fit
@@ -51,12 +54,6 @@ def clip_from_images(
     """
     num_frames = pixels.num_frames
     starts = [resize_picture(image, pixels, fit) for image in images]
-    if len(starts) > num_frames:
-        raise RequestError(
-            "There are more start images than frames.",
-            received=f"{len(starts)} images for {num_frames} frames",
-            expected=f"at most {num_frames} images",
-        )
     kept = len(starts) if len(starts) > 1 else min(image_frames, num_frames)
     video = np.repeat(starts[0][None], num_frames, axis=0)
     video[: len(starts)] = np.stack(starts)
@@ -72,24 +69,10 @@ def clip_from_video(request: VideoRequest, pixels: PixelShape) -> RequestClip:
     """The frames of the request's video, with its mask or everything to generate."""
     assert request.video is not None  # noqa: S101 (the caller's task)
     frames = request.video.frames
-    if len(frames) < pixels.num_frames:
-        raise RequestError(
-            "The video is shorter than the clip.",
-            received=f"{len(frames)} frames for {pixels.num_frames}",
-            expected="at least as many frames as the clip has",
-            fix="ask for fewer frames",
-        )
     video = np.stack([resize_picture(frame, pixels, request.fit) for frame in frames[: pixels.num_frames]])
     if request.mask is None:
         return RequestClip(video, np.full(video.shape[:3], 255, np.uint8))
-    mask = request.mask
-    if len(mask) not in {1, len(frames)} and len(mask) < pixels.num_frames:
-        raise RequestError(
-            "The mask is shorter than the clip.",
-            received=f"{len(mask)} frames for {pixels.num_frames}",
-            expected="one frame, or as many as the clip has",
-        )
-    binary = np.where(mask[: pixels.num_frames] > 0, np.uint8(255), np.uint8(0))
+    binary = np.where(request.mask[: pixels.num_frames] > 0, np.uint8(255), np.uint8(0))
     # A mask covers the video, whatever size it has itself: what is cut off of the one is cut off of the other.
     resized = [resize_mask(frame, frames.shape[1:3], pixels, request.fit) for frame in binary]
     return RequestClip(video, np.broadcast_to(np.stack(resized), video.shape[:3]))

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from easyanimate_core.errors import RequestError
 from easyanimate_core.request import Progress, Video
 from easyanimate_core.shapes import PixelShape
 
@@ -66,12 +65,6 @@ class RequestPipeline:
         """Make a clip in parts, each of which continues the last frames of the one before."""
         assert request.segment_frames is not None  # noqa: S101 (the caller's task)
         assert request.overlap_frames is not None  # noqa: S101 (validated together)
-        if request.video is not None:
-            raise RequestError(
-                "A long video cannot be made from a source video.",
-                received="a video and a segment length",
-                fix="leave out --segment and --overlap, or start from images",
-            )
         overlap, rule = request.overlap_frames, self.pipeline.parts.codec.shapes
         segments = list(plan_segments(request.num_frames, request.segment_frames, overlap, rule))
         whole: np.ndarray | None = None
@@ -121,6 +114,8 @@ class RequestPipeline:
             on_progress=request.on_progress,
             return_dict=False,
         )
+        if given is not None and request.mask is not None and request.keep_pixels:
+            return given.keep_pixels(frames[0])
         return frames[0]
 
 
