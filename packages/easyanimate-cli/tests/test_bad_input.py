@@ -73,7 +73,7 @@ def check(result, fake, *words):
         ((*RUN, "--strength", 0.5), ("--video",)),
         ((*RUN, "--video", "video.mp4", "--image", "image.png"), ("not from both",)),
         ((*RUN, "--video", "video.mp4", "--strength", 1.5), ("above 0, up to 1",)),
-        ((*RUN, "--segment", 16), ("--segment and --overlap",)),
+        ((*RUN, "--overlap", 4), ("--segment and --overlap",)),
         ((*RUN, "--segment", 16, "--overlap", 16), ("overlap",)),
         ((*RUN, "--segment", 15, "--overlap", 4), ("15 frames", "use 8 or 16")),
         ((*RUN, "--lora", "gone.safetensors:0.5"), ("no such LoRA file", "gone.safetensors")),
