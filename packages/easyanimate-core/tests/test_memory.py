@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from easyanimate_core import EasyAnimateError, LoadOptions, ShapeRule, VideoRequest, WeightsFolder, memory
 from easyanimate_core.machine import Device
-from easyanimate_core.memory import check_memory, explain_load, explain_run, explaining_memory, is_out_of_memory
+from easyanimate_core.memory import (
+    check_clip_memory,
+    check_memory,
+    explain_load,
+    explain_run,
+    explaining_memory,
+    is_out_of_memory,
+)
 from safetensors.numpy import save_file
 
 
@@ -65,6 +72,50 @@ def test_what_fits_or_tells_by_itself_passes(options):
 def test_a_graphics_card_that_was_asked_for_is_not_judged(options):
     values = options(10)
     check_memory(LoadOptions(weights=values.weights, device="cuda"))
+
+
+def make_request(**changes):
+    values = {"prompt": "x", "num_frames": 8, "height": 16, "width": 32, "fps": 8, "num_inference_steps": 2}
+    return VideoRequest(**(values | {"guidance_scale": 1, "sampler": "euler"} | changes))
+
+
+IMAGE = np.zeros((16, 32, 3), np.uint8)
+CONFIG = '{"num_attention_heads": 3, "attention_head_dim": 5, "patch_size": 2}'
+PIXELS = 8 * 16 * 32
+STATES = 2 * (16 // 16) * (32 // 16) * 3 * 5 * 5  # two latent frames of tokens of 16 x 16 pixels
+
+
+@pytest.mark.parametrize(
+    ("changes", "values", "needed"),
+    [
+        ({}, {}, PIXELS * 6 + 400),
+        ({"num_frames": 16}, {}, PIXELS * 12 + 400),
+        ({"num_frames": 16, "segment_frames": 8, "overlap_frames": 4}, {}, PIXELS * 12 + 400),
+        ({"start_images": (IMAGE,)}, {}, PIXELS * 24 + 400),
+        ({}, {"dtype": "bfloat16"}, PIXELS * 6 + 200),
+        ({}, {"device": "cuda"}, PIXELS * 6),
+        ({}, {"is_loaded": True}, PIXELS * 6),
+        ({}, {"config": CONFIG}, PIXELS * 6 + 400 + 4 * STATES),
+        ({}, {"config": CONFIG, "dtype": "float16"}, PIXELS * 6 + 200 + 2 * STATES),
+        ({}, {"config": CONFIG.replace("2", '"2"')}, PIXELS * 6 + 400),
+        ({}, {"config": CONFIG.replace("2", "0")}, PIXELS * 6 + 400),
+    ],
+)
+def test_a_clip_that_certainly_does_not_fit_is_refused(options, tmp_path, changes, values, needed):
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "transformer" / "config.json").write_text(values.pop("config", "{}"))
+    request, is_loaded = make_request(**changes), values.pop("is_loaded", False)
+    check_clip_memory(request, ShapeRule(), options(needed + 1, **values), is_loaded=is_loaded)
+    with pytest.raises(EasyAnimateError, match="too little memory for this clip") as caught:
+        check_clip_memory(request, ShapeRule(), options(needed, **values), is_loaded=is_loaded)
+    assert f"--size 16x32 --frames {request.num_frames}: at least" in caught.value.received
+    assert "that are free" in caught.value.expected
+
+
+def test_a_clip_of_a_graphics_card_is_judged_by_its_pixels(options):
+    check_clip_memory(make_request(), None, options(PIXELS * 6 + 1, device="cuda:0"), is_loaded=False)
+    with pytest.raises(EasyAnimateError, match="too little memory for this clip"):
+        check_clip_memory(make_request(), None, options(PIXELS * 6, device="cuda:0"), is_loaded=False)
 
 
 def test_a_clip_that_did_not_fit_gets_half_as_large_ones():

@@ -218,6 +218,13 @@ def test_pictures_may_be_arrays(model, media):  # noqa: ARG001 (files to start f
     np.testing.assert_array_equal(model.make("x", start_images="image.png").frames, clip.frames)
 
 
+def test_a_clip_that_cannot_fit_is_refused_before_anything_is_loaded(model, fake):
+    large = {"height": 2048, "width": 2048, "num_frames": 100_000, "segment_frames": 144}
+    with pytest.raises(EasyAnimateError, match=r"too little memory for this clip(?s:.*)at least 2.5 TB"):
+        model.plan("x", **large)
+    assert not fake.loads
+
+
 def test_a_plan_is_made_as_it_stands(model, fake):
     plan = model.plan("x", seed=5)
     assert model.make(plan).request is plan.request

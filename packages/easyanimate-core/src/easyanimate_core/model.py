@@ -21,7 +21,7 @@ from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_core.hookspecs import PROJECT
 from easyanimate_core.machine import read_machine
 from easyanimate_core.manifest import InputFile, Manifest, WeightsRecord, describe_request
-from easyanimate_core.memory import check_memory, explain_load, explain_run, explaining_memory
+from easyanimate_core.memory import check_clip_memory, check_memory, explain_load, explain_run, explaining_memory
 from easyanimate_core.part_files import check_lora_files, check_part_files, find_trained, parse_lora
 from easyanimate_core.planning import check_request, plan_clip
 from easyanimate_core.registry import load_plugins
@@ -147,10 +147,12 @@ class Model:
 
         Raises:
             RequestError, MediaError: For anything the model cannot do, or a file that cannot be read.
+            EasyAnimateError: The clip certainly does not fit into memory.
         """
         plan = plan_clip(
             {**settings, "prompt": prompt}, self.spec, self.defaults, trained=self.trained, samplers=self.samplers
         )
+        self._check_memory(plan.request)
         self._warn(plan.request)
         self._tell(plan.notes, is_note=True)
         return plan
@@ -158,6 +160,7 @@ class Model:
     def check(self, request: VideoRequest) -> None:
         """Raise `RequestError` unless the model can make the clip of a request; log warnings."""
         check_request(request, self.spec, samplers=self.samplers)
+        self._check_memory(request)
         self._warn(request)
 
     def make(self, prompt: str | ClipPlan, **settings: Any) -> Clip:
@@ -217,6 +220,9 @@ class Model:
             *(InputFile.read(role, path) for role, path in parts.items()),
             *(InputFile.read("lora", lora.path, weight=lora.weight) for lora in self.options.loras),
         )
+
+    def _check_memory(self, request: VideoRequest) -> None:
+        check_clip_memory(request, self.spec.shapes, self.options, is_loaded="pipeline" in self.__dict__)
 
     def _warn(self, request: VideoRequest) -> None:
         """Tell what is far from what the weights were trained on; a long video is made in parts."""
