@@ -139,7 +139,7 @@ def test_shards(folder):
     save_file({"b": np.zeros(1, np.float32)}, part / "w-00002-of-00002.safetensors")
     check_components(WeightsFolder(folder), PARTS)
     write(index, {})
-    assert "index is damaged" in refusal(folder)
+    assert "weight_map is missing" in refusal(folder)
 
 
 @pytest.mark.parametrize("suffix", [".bin", ".pt", ".pth"])
@@ -159,3 +159,19 @@ def test_pytorch_files(folder, suffix):
     check_components(WeightsFolder(folder), PARTS)
     path.write_bytes(b"")
     assert "empty" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"quantization_config": {"load_in_8bit": True}},
+        {"auto_map": {"AutoModel": "a.B"}},
+        {"attn_implementation": "owner/kernel"},
+    ],
+)
+def test_what_a_configuration_asks_for_beside_the_model_is_named(folder, claim):
+    path = folder / "text_encoder" / "config.json"
+    write(path, json.loads(path.read_text()) | claim)
+    assert next(iter(claim)) in refusal(folder)
+    write(path, json.loads(path.read_text()) | dict.fromkeys(claim))
+    check_components(WeightsFolder(folder), PARTS)

@@ -1,6 +1,8 @@
 """Weights are read whole and compared with a model, or an error says what is wrong."""
 
 import json
+import shutil
+import zipfile
 
 import pytest
 import torch
@@ -75,7 +77,7 @@ def test_weights_in_parts(network, folder, safe):
     assert len(parts) > 1
     assert_equal(load(folder), network)
     parts[0].unlink()
-    with pytest.raises(WeightsError, match="There is no weights file"):
+    with pytest.raises(WeightsError, match="Parts of the weights are missing"):
         load(folder)
 
 
@@ -130,8 +132,14 @@ def test_what_does_not_fit_is_counted_and_named(folder):
 
 def test_missing_files(folder):
     weights = folder / "diffusion_pytorch_model.safetensors"
+    shutil.copy(weights, folder / "one.safetensors")
     weights.rename(folder / "other.safetensors")
-    with pytest.raises(WeightsError, match=r"no weights in (?s:.*)other\.safetensors"):
+    with pytest.raises(WeightsError, match=r"(?s)cannot be told .*one\.safetensors, other\.safetensors"):
+        load(folder)
+    (folder / "one.safetensors").unlink()
+    load(folder)
+    (folder / "other.safetensors").unlink()
+    with pytest.raises(WeightsError, match="weights are missing"):
         load(folder)
     (folder / "config.json").unlink()
     with pytest.raises(WeightsError, match=r"config\.json"):
@@ -158,8 +166,9 @@ class Harmful:
 @pytest.mark.parametrize("content", [{"weights": Harmful()}, {"epoch": 3, "a": torch.zeros(1)}, [torch.zeros(1)]])
 def test_a_file_of_anything_but_tensors_is_refused(tmp_path, content, capsys):
     torch.save(content, tmp_path / "a.bin")
-    with pytest.raises(WeightsError, match="cannot be read"):
+    with pytest.raises(WeightsError, match="cannot be read") as error:
         read_weights(tmp_path / "a.bin")
+    assert "weights_only" not in str(error.value)
     assert capsys.readouterr().out == ""
 
 
@@ -169,3 +178,87 @@ def test_only_some_differences_are_listed():
         check_shapes(own, {}, source="file", fix="take another file")
     assert "layer 08" not in str(error.value)
     assert "take another file" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "diffusion_pytorch_model.fp16.safetensors",
+        "diffusion_pytorch_model.sft",
+        "model.safetensors",
+        "vae.pt",
+        "diffusion_pytorch_model-00001-of-00001.safetensors",
+    ],
+)
+def test_other_names(network, folder, name):
+    weights = folder / "diffusion_pytorch_model.safetensors"
+    (folder / f"._{weights.name}").write_bytes(b"of macOS")
+    if name.endswith(".pt"):
+        torch.save(load_file(weights), folder / name)
+        weights.unlink()
+    else:
+        weights.rename(folder / name)
+    assert_equal(load(folder), network)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [{"depth": 100_000}, {"width": 10_000_000_000}, {"width": -1}, {"width": "wide"}, {"width": None}, {"depth": 1e9}],
+    ids=str,
+)
+def test_a_configuration_that_is_no_model_is_refused_before_memory_is_taken(folder, claim):
+    edit_config(folder, **claim)
+    with pytest.raises(WeightsError, match=r"(?s)configuration.*received|does not fit the model"):
+        load(folder)
+
+
+def test_a_computed_table_has_the_size_of_weights_at_most(folder, monkeypatch):
+    monkeypatch.setattr("easyanimate_torch.checkpoint._SPARE_VALUES", -23)
+    with pytest.raises(WeightsError, match=r"(?s)larger model than the weights.*3 numbers"):
+        load(folder)
+
+
+@pytest.mark.parametrize("claim", [{"quantization_config": {"load_in_4bit": True}}, {"auto_map": {"A": "b--c.D"}}])
+def test_what_a_configuration_asks_for_beside_the_model_is_named(folder, claim):
+    edit_config(folder, **claim)
+    with pytest.raises(WeightsError, match=next(iter(claim))):
+        load(folder)
+
+
+def test_whole_numbers_are_no_weights(folder):
+    def spoil(weights):
+        weights["layers.0.bias"] = weights["layers.0.bias"].to(torch.int8)
+
+    edit_weights(folder, spoil)
+    with pytest.raises(WeightsError, match=r"layers\.0\.bias: int8 in the file, float32 in the model"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [torch.zeros(2)],
+        torch.zeros(2),
+        {},
+        {3: torch.zeros(2)},
+        {"a": torch.zeros(1).expand(10**12)},
+        {"a": torch.zeros(2, device="meta")},
+        {"a": torch.zeros(2).to_sparse()},
+    ],
+)
+def test_a_pytorch_file_holds_plain_tensors_by_name(tmp_path, content):
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(WeightsError, match="cannot be read"):
+        read_weights(tmp_path / "a.pt")
+
+
+def test_a_packed_file_is_refused(tmp_path):
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "a.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "a.pt") as plain,
+        zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    with pytest.raises(WeightsError, match="compressed"):
+        read_weights(tmp_path / "b.pt")

@@ -6,16 +6,31 @@ Only headers are read, so that a wrong or half-downloaded folder of many gigabyt
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, cast
 
 from easyanimate_core.errors import WeightsError
-from easyanimate_core.weights_file import PICKLE_SUFFIXES, check_file, is_weights_file, read_json
+from easyanimate_core.json_object import JsonObject, read_object, shorten
+from easyanimate_core.listing import check_parts, find_weights_folders, list_weights
+from easyanimate_core.weights_file import SAFETENSORS_SUFFIXES, check_file, is_weights_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from easyanimate_core.weights_folder import WeightsFolder
+
+_PLAIN_ATTENTION = ("eager", "sdpa")
+_CLAIMS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "quantization_config": ("quantised weights", ()),
+    "auto_map": ("code of its own", ()),
+    "custom_pipelines": ("code of its own", ()),
+    "trust_remote_code": ("code of its own", ()),
+    "attn_implementation": ("an attention that is not here", _PLAIN_ATTENTION),
+    "_attn_implementation": ("an attention that is not here", _PLAIN_ATTENTION),
+    "_attn_implementation_internal": ("an attention that is not here", _PLAIN_ATTENTION),
+}
+"""Fields that are not followed: what they ask for, and values that ask for nothing."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +75,20 @@ def check_folder(weights: WeightsFolder) -> None:
     check_exists(folder)
     index_path = folder / "model_index.json"
     if index_path.is_file():
-        for name, value in read_json(index_path).items():
+        for name, value in read_object(index_path).values.items():
             # A component is [library, class]; one that is left out is [null, null].
             pair = cast("list[object]", value) if isinstance(value, list) else []
-            if len(pair) == 2 and pair[0] is not None and not (folder / name).is_dir():  # noqa: PLR2004
-                raise WeightsError(f"The checkpoint lacks {name}: {folder}", expected=f"the folder {folder / name}")
-    for path in sorted(folder.rglob("*")):
-        if path.name.endswith(".index.json"):
-            _check_shards(path)
-        elif is_weights_file(path):
-            _check_file(path, weights)
+            if len(pair) != 2 or pair[0] is None:  # noqa: PLR2004
+                continue
+            if PurePosixPath(name).name != name or not (folder / name).is_dir():
+                raise WeightsError(
+                    f"The checkpoint lacks {shorten(name)}: {folder}", expected=f"a folder {shorten(name)} in it"
+                )
+    for place in find_weights_folders(folder):
+        check_parts(place)
+        for path in sorted(place.iterdir()):
+            if is_weights_file(path):
+                _check_file(path, weights)
 
 
 def check_exists(folder: Path) -> None:
@@ -86,9 +105,25 @@ def check_exists(folder: Path) -> None:
         raise WeightsError(f"The weights folder is empty: {folder}", expected="a folder in the original's layout")
 
 
+def check_claims(config: JsonObject) -> None:
+    """Raise `WeightsError` for a configuration that asks for what is not done here: code, quantised weights.
+
+    Libraries would try to follow such a field: import packages, run code beside the weights.
+    """
+    for name, (meaning, accepted) in _CLAIMS.items():
+        value = config.values.get(name)
+        if value not in (None, False, "", *accepted) and value != {}:
+            raise WeightsError(
+                f"The configuration asks for {meaning}: {config.source}",
+                received=f"{name}: {shorten(value)}",
+                expected=f"no {name}" + (f", or {' or '.join(accepted)}" if accepted else ""),
+                fix="use weights in a plain number format, as the release has them",
+            )
+
+
 def _check_file(path: Path, weights: WeightsFolder) -> None:
     """As `check_file`; a header is read once."""
-    if path.suffix == ".safetensors":
+    if path.suffix in SAFETENSORS_SUFFIXES:
         weights.header(path)
     else:
         check_file(path)
@@ -103,13 +138,16 @@ def _check_component(weights: WeightsFolder, name: str, component: Component) ->
             received=_names(folder),
             expected=" or ".join(component.config),
         )
+    for path in configs:
+        if path.suffix == ".json":
+            check_claims(JsonObject(weights.config(name, path.name), str(path)))
     if component.class_names:
-        config = weights.config(name, configs[0].name)
-        found = cast("list[str]", [config.get("_class_name"), *(config.get("architectures") or [])])
+        config = JsonObject(weights.config(name, configs[0].name), str(configs[0]))
+        found = [config.text("_class_name", ""), *config.texts("architectures", (), most=16)]
         if not set(found) & set(component.class_names):
             raise WeightsError(
                 f"This is a checkpoint of another model or version: {configs[0]}",
-                received=" ".join(name for name in found if name) or "no class name",
+                received=shorten(" ".join(name for name in found if name)) or "no class name",
                 expected=" or ".join(component.class_names),
                 fix="choose the --model that these weights belong to, or other --weights",
             )
@@ -118,33 +156,9 @@ def _check_component(weights: WeightsFolder, name: str, component: Component) ->
 
 
 def _check_weights(weights: WeightsFolder, folder: Path) -> None:
-    """Whole weights in one of the accepted forms: an index with all its shards, or single files."""
-    indexes = sorted(folder.glob("*.index.json"))
-    for index in indexes:
-        _check_shards(index)
-    files = sorted(path for path in folder.iterdir() if is_weights_file(path))
-    if not files:
-        raise WeightsError(
-            f"The weights are missing in {folder}",
-            received=_names(folder),
-            expected=f"a file that ends in .safetensors or {', '.join(PICKLE_SUFFIXES)}",
-        )
-    for path in files:
+    """Raise `WeightsError` unless the files that would be loaded are whole."""
+    for path in list_weights(folder):
         _check_file(path, weights)
-
-
-def _check_shards(index: Path) -> None:
-    weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict):
-        raise WeightsError(f"The index is damaged: {index}", expected='a JSON object with "weight_map"')
-    shards = sorted(set(cast("dict[str, str]", weight_map).values()))
-    missing = [name for name in shards if not (index.parent / name).is_file()]
-    if missing:
-        raise WeightsError(
-            f"Parts of the weights are missing: {', '.join(missing)} in {index.parent}",
-            received=f"{len(shards) - len(missing)} of {len(shards)} parts",
-            expected=f"all that {index.name} names",
-        )
 
 
 def _names(folder: Path) -> str:

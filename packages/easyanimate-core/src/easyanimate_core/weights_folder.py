@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from easyanimate_core.errors import WeightsError, near_misses
 from easyanimate_core.integrity import hash_weights
+from easyanimate_core.json_object import JsonObject, shorten
+from easyanimate_core.listing import find_weights_folders, list_weights
 from easyanimate_core.request import Defaults, TrainedRange
 from easyanimate_core.vocabulary import Vocabulary
-from easyanimate_core.weights_file import PICKLE_SUFFIXES, TensorInfo, read_header, read_json
+from easyanimate_core.weights_file import SAFETENSORS_SUFFIXES, TensorInfo, is_weights_file, read_header, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 SETTINGS_FILE = "easyanimate.json"
@@ -23,6 +25,11 @@ SETTINGS_FILE = "easyanimate.json"
 Its sections: "defaults" and "trained" (fields of `Defaults` and `TrainedRange`), "training" (settings by trainer) and
 "prompts" ("about" and "words", see `Vocabulary`).
 """
+
+_MAX_SIZE = 1_000_000
+_MAX_NAME = 200
+_MAX_ITEMS = 64
+"""What numbers, texts and lists of a configuration are at most."""
 
 _Section = TypeVar("_Section", Defaults, TrainedRange)
 
@@ -67,21 +74,39 @@ class WeightsFolder:
             self._headers[path] = read_header(path)
         return self._headers[path]
 
+    def files(self, component: str) -> tuple[Path, ...]:
+        """The files that hold the weights of a component; see `list_weights`.
+
+        Raises:
+            WeightsError: There are none, or not all.
+        """
+        return list_weights(self.path / component)
+
     def tensors(self, component: str) -> Mapping[str, TensorInfo]:
         """All tensors of a component, by the headers of its safetensors files; empty where there are none."""
-        paths = sorted((self.path / component).glob("*.safetensors"))
-        return {name: info for path in paths for name, info in self.header(path).items()}
+        found: dict[str, TensorInfo] = {}
+        for path in self._list_files(self.path / component):
+            if path.suffix in SAFETENSORS_SUFFIXES:
+                found |= self.header(path)
+        return found
 
     def count_bytes(self, bytes_per_number: int) -> int:
-        """Memory that all weights take; of a component in two formats, safetensors counts."""
+        """Memory that all weights take, by the files that are loaded."""
         total = 0
-        for component in {path.parent for path in self.path.rglob("*") if path.is_file()}:
-            headers = [self.header(path) for path in component.glob("*.safetensors")]
-            if headers:
-                total += sum(math.prod(info.shape) * bytes_per_number for header in headers for info in header.values())
-            else:
-                total += sum(path.stat().st_size for path in component.iterdir() if path.suffix in PICKLE_SUFFIXES)
+        for folder in find_weights_folders(self.path):
+            for path in self._list_files(folder):
+                if path.suffix in SAFETENSORS_SUFFIXES:
+                    total += sum(math.prod(info.shape) * bytes_per_number for info in self.header(path).values())
+                else:
+                    total += path.stat().st_size
         return total
+
+    def _list_files(self, folder: Path) -> tuple[Path, ...]:
+        """As `list_weights`; where that is no component, such as the top of a folder, all files of weights."""
+        try:
+            return list_weights(folder)
+        except WeightsError:
+            return tuple(sorted(path for path in folder.glob("*") if is_weights_file(path)))
 
     @cached_property
     def hashes(self) -> Mapping[str, str]:
@@ -132,7 +157,7 @@ class WeightsFolder:
         if not isinstance(content, dict):
             raise WeightsError(
                 f"The {name} in {self.path / SETTINGS_FILE} are no JSON object.",
-                received=content,
+                received=shorten(content),
                 expected="names and values",
             )
         return cast("dict[str, Any]", content)
@@ -146,7 +171,7 @@ class WeightsFolder:
             hints = [hint for name in unknown if (hint := near_misses(name, kinds))]
             raise WeightsError(
                 f"Unknown {section} in {path}",
-                received=", ".join(unknown),
+                received=shorten(", ".join(unknown)),
                 expected=", ".join(kinds),
                 fix="; ".join(hints) or None,
             )
@@ -155,7 +180,7 @@ class WeightsFolder:
             if not isinstance(value, accepted) or isinstance(value, bool):
                 raise WeightsError(
                     f"A value of the wrong type in {path}",
-                    received=f"{name}: {value!r}",
+                    received=f"{name}: {shorten(repr(value))}",
                     expected=f"{name}: {kinds[name].__name__}",
                 )
         return dataclasses.replace(base, **values)
@@ -170,4 +195,44 @@ def complete_config(written: Mapping[str, Any], class_name: str, release: Mappin
         class_name: Of the component.
         release: The values of the released checkpoint.
     """
-    return {**release, **written} if written.get("_class_name", class_name) == class_name else dict(release)
+    if written.get("_class_name", class_name) != class_name:
+        return dict(release)
+    # null stands for what is said elsewhere: by the release.
+    return {**release, **{name: value for name, value in written.items() if value is not None or name not in release}}
+
+
+def check_like(config: Mapping[str, Any], release: Mapping[str, Any], source: str) -> None:
+    """Raise `WeightsError` for a field of another type than the released checkpoint has, or of a size that none has.
+
+    Args:
+        config: A configuration; fields that the release lacks do not count.
+        release: The values of the released checkpoint; None accepts anything plain.
+        source: What the error calls the configuration.
+    """
+    fields = JsonObject(config, source)
+    for name, example in release.items():
+        _check_like(fields, name, example)
+
+
+def _check_like(fields: JsonObject, name: str, example: object) -> None:
+    value: object = fields.values.get(name)
+    if value is None:
+        return
+    kind = value if example is None else example
+    if isinstance(kind, bool):
+        fields.boolean(name)
+    elif isinstance(kind, int):
+        fields.count(name, most=_MAX_SIZE)
+    elif isinstance(kind, float):
+        fields.number(name)
+    elif isinstance(kind, str):
+        fields.text(name, most=_MAX_NAME)
+    elif isinstance(kind, list | tuple):
+        examples = list(cast("Sequence[object]", kind))
+        for index, item in enumerate(fields.items(name, most=_MAX_ITEMS)):
+            key = f"{name}[{index}]"
+            _check_like(JsonObject({key: item}, fields.source, fields.prefix), key, examples[0] if examples else None)
+    else:
+        inner, examples = fields.object(name), cast("Mapping[str, object]", example or {})
+        for key in inner:
+            _check_like(inner, key, examples.get(key))

@@ -111,12 +111,43 @@ class TestEncoder:
 
     def test_a_damaged_configuration(self, folder):
         (folder / "config.json").write_text("{")
-        with pytest.raises(WeightsError, match=r"T5EncoderModel cannot be loaded"):
+        with pytest.raises(WeightsError, match=r"no JSON that can be read: .*config\.json"):
             T5.load(folder, SETTINGS)
 
     def test_no_weights(self, folder):
         (folder / "model.safetensors").unlink()
-        with pytest.raises(WeightsError, match=r"T5EncoderModel cannot be loaded(?s:.*)\.safetensors or \.bin"):
+        with pytest.raises(WeightsError, match=r"weights are missing(?s:.*)config\.json(?s:.*)\.safetensors"):
+            T5.load(folder, SETTINGS)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"num_layers": 100_000},
+            {"d_ff": 10_000_000_000},
+            {"vocab_size": -1},
+            {"num_heads": "two"},
+            {"quantization_config": {"quant_method": "bitsandbytes"}},
+            {"auto_map": {"AutoModel": "evil.Model"}},
+            {"_attn_implementation": "evil/kernel"},
+            {"model_type": "llama"},
+        ],
+        ids=str,
+    )
+    def test_a_configuration_that_is_not_of_these_weights(self, folder, change):
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+        with pytest.raises(WeightsError) as error:
+            T5.load(folder, SETTINGS)
+        assert str(folder) in str(error.value)
+        assert len(str(error.value)) < 2000
+
+    def test_whole_numbers_are_no_weights(self, folder):
+        def change(weights):
+            for name in weights:
+                weights[name] = weights[name].to(torch.int8)
+
+        edit_weights(folder, change)
+        with pytest.raises(WeightsError):
             T5.load(folder, SETTINGS)
 
     def test_it_does_not_learn(self, folder):
@@ -127,7 +158,7 @@ class TestEncoder:
 
 
 def test_a_tokenizer_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(WeightsError, match=r"tokenizer cannot be loaded: .*tokenizer"):
+    with pytest.raises(WeightsError, match=r"no file .*tokenizer_config\.json"):
         TokenizerPart("transformers:T5Tokenizer").load(tmp_path / "tokenizer", SETTINGS)
 
 
@@ -152,5 +183,13 @@ class TestImageProcessor:
     def test_none(self, tmp_path):
         (tmp_path / "image_encoder").mkdir()
         (tmp_path / "image_encoder" / "config.json").write_text(json.dumps({}))
-        with pytest.raises(WeightsError, match=r"image processor cannot be loaded(?s:.*)preprocessor_config.json"):
+        with pytest.raises(WeightsError, match=r"no file .*preprocessor_config\.json"):
+            self.load(tmp_path)
+
+    @pytest.mark.parametrize("size", [{"shortest_edge": 10**9}, -1, {"height": "x"}])
+    def test_sizes_have_bounds(self, tmp_path, size):
+        self.write(tmp_path / "image_encoder", 28)
+        path = tmp_path / "image_encoder" / "preprocessor_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"size": size}))
+        with pytest.raises(WeightsError, match=r"preprocessor_config\.json"):
             self.load(tmp_path)

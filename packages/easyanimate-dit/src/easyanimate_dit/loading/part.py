@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from easyanimate_core.checkpoint import Component
 from easyanimate_core.target import Target
 from easyanimate_core.weights_file import read_json
-from easyanimate_core.weights_folder import complete_config
+from easyanimate_core.weights_folder import check_like, complete_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -105,18 +105,26 @@ class ModelPart:
     component: Component = WHOLE
 
     def complete_config(self, written: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The configuration that the model is built with."""
-        return self.complete(written, self.target.rpartition(":")[2], self.config)
+        """The configuration that the model is built with.
+
+        Raises:
+            WeightsError: A field is of another type than that of the release.
+        """
+        completed = self.complete(written, self.target.rpartition(":")[2], self.config)
+        check_like(completed, self.config, f"the configuration of {self.target.rpartition(':')[2]}")
+        return completed
 
     def load(self, folder: Path, settings: PartSettings) -> Any:
         """See `Part`; a file for its role replaces some or all of its tensors."""
         from easyanimate_torch.checkpoint import load_model
         from easyanimate_torch.device import choose_vae_dtype
 
-        from easyanimate_dit.loading.component import freeze, replace_weights
+        from easyanimate_dit.loading.component import check_class, freeze, replace_weights
 
         dtype = choose_vae_dtype(settings.dtype) if self.overflows else settings.dtype
-        config = self.complete_config(read_json(folder / "config.json"))
+        written = read_json(folder / "config.json")
+        check_class(written, self.target.rpartition(":")[2], str(folder / "config.json"))
+        config = self.complete_config(written)
         config = {name: config[name] for name in self.config}
         model_class = Target(self.target).resolve()
         model = freeze(load_model(model_class, folder, dtype=dtype, changes=config, known_extras=self.extras))

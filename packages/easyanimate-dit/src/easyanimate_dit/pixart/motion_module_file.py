@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from easyanimate_core.errors import WeightsError
-from easyanimate_torch.checkpoint import check_shapes, read_weights
+from easyanimate_torch.checkpoint import check_kinds, check_shapes, list_shapes, outline, read_folder, read_weights
 
 from easyanimate_dit.loading.component import freeze
 from easyanimate_dit.loading.motion_file import MOTION_MARK
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import torch
     from torch import Tensor
 
 
@@ -39,9 +39,7 @@ def load_motion_transformer(
     Raises:
         WeightsError: A tensor is missing, unexpected or of another shape, or a file is not what it is given as.
     """
-    weights: dict[str, Tensor] = {}
-    for path in _list_files(transformer):
-        weights |= read_weights(path)
+    weights: dict[str, Tensor] = read_folder(transformer)
     source = str(transformer)
     if replaced is not None:
         weights |= read_weights(replaced)
@@ -49,13 +47,14 @@ def load_motion_transformer(
     if motion_module is not None:
         weights |= read_motion_module(motion_module)
         source = f"{source} with {motion_module}"
-    with torch.device("meta"):
-        model: Any = Transformer3DModel.from_config(dict(config))
-    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    model = outline(
+        lambda: Transformer3DModel.from_config(dict(config)), num_tensors=len(weights), source=str(transformer)
+    )
+    own = list_shapes(model.state_dict())
     # PixArt's files carry the table of positions, which is computed here.
     known_extras = (r"^pos_embed\.pos_embed$", r"^caption_projection\.y_embedding$")
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    check_shapes(own, found, source=source, known_extras=known_extras)
+    check_shapes(own, list_shapes(weights), source=source, known_extras=known_extras)
+    check_kinds(model.state_dict(), weights, source=source)
     model.load_state_dict({name: weights.pop(name).to(dtype) for name in own}, assign=True)
     return freeze(model)
 
@@ -82,10 +81,3 @@ def split_motion_module(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
     """The weights of the image transformer, and those of the motion module."""
     image = {name: tensor for name, tensor in weights.items() if MOTION_MARK not in name}
     return image, {name: tensor for name, tensor in weights.items() if MOTION_MARK in name}
-
-
-def _list_files(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
-    if not files:
-        raise WeightsError(f"There are no weights in {folder}", expected="a .safetensors or .bin file")
-    return files
