@@ -100,7 +100,11 @@ def test_a_lora_file_is_sent_where_it_belongs(tmp_path):
 
 def test_lora_files_are_checked_before_anything_is_loaded(tmp_path):
     path = write(tmp_path / "style.safetensors", "lora_unet__blocks_0.lora_down.weight")
-    check_lora_files((LoraFile(path), LoraFile(tmp_path)))
+    check_lora_files((LoraFile(path),))
+    with pytest.raises(RequestError, match="no LoRA file in the folder"):
+        check_lora_files((LoraFile(tmp_path),))
+    write(tmp_path / "adapter_model.safetensors", "base_model.model.blocks.0.lokr_w1")
+    check_lora_files((LoraFile(tmp_path),))
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(WeightsError, match="incomplete"):
         check_lora_files((LoraFile(path),))

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from easyanimate_core.errors import RequestError, WeightsError, near_misses
+from easyanimate_core.json_object import shorten
 from easyanimate_core.spec import LoraFile
-from easyanimate_core.weights_file import check_file, read_header
+from easyanimate_core.weights_file import SAFETENSORS_SUFFIXES, check_file, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from easyanimate_core.errors import EasyAnimateError
     from easyanimate_core.spec import ModelSpec, PartFile
     from easyanimate_core.weights_file import TensorInfo
 
 TRAINED_FILES = {"transformer": "transformer/diffusion_pytorch_model.safetensors", "lora": "lora.safetensors"}
 """What `ea train` writes for a part, below the folder of the weights."""
+
+_LORA_NAMES = ("pytorch_lora_weights", "adapter_model")
+"""What diffusers and peft call the file in a folder."""
+_LORA_MARKS = re.compile(r"\.lora[_.]|\.hada_|\.lokr_|\.dora_scale$|\.diff(_b)?$|\.(oft|boft|vera)_|\.ia3_")
 
 
 def find_trained(path: Path, part: str) -> Path:
@@ -46,33 +53,49 @@ def parse_lora(text: str) -> LoraFile:
         lora = LoraFile(Path(path), float(weight)) if path else LoraFile(Path(text))
     except ValueError:
         lora = LoraFile(Path(text))
-    lora = replace(lora, path=find_trained(lora.path, "lora"))
-    if not lora.path.is_file():
-        raise RequestError(
-            "There is no such LoRA file.", received=lora.path, expected="--lora FILE or --lora FILE:WEIGHT"
-        )
+    lora = replace(lora, path=find_lora(find_trained(lora.path, "lora"), error=RequestError))
     if not math.isfinite(lora.weight):
         raise RequestError("The weight of a LoRA is a number.", received=text, expected="for example 0.6")
     return lora
 
 
+def find_lora(path: Path, *, error: type[EasyAnimateError] = WeightsError) -> Path:
+    """The LoRA file that `path` means: a file, or the one in the folder of diffusers or peft.
+
+    Raises:
+        EasyAnimateError: Of the class `error`: there is none.
+    """
+    files = [path / f"{name}{suffix}" for name in _LORA_NAMES for suffix in (".safetensors", ".bin")]
+    found = path if path.is_file() else next((file for file in files if file.is_file()), None)
+    if found is None:
+        raise error(
+            "There is no LoRA file in the folder." if path.is_dir() else "There is no such LoRA file.",
+            received=path,
+            expected=f"--lora FILE or --lora FILE:WEIGHT; of a folder, {' or '.join(_LORA_NAMES)}",
+        )
+    return found
+
+
 def check_lora_files(loras: Iterable[LoraFile]) -> None:
     """Raise an error unless every LoRA file is there, whole and one; headers only, before anything large is loaded."""
     for lora in loras:
-        if not lora.path.exists():
-            raise RequestError(
-                "There is no such LoRA file.", received=lora.path, expected="a file, or a folder with one"
-            )
-        if lora.path.suffix != ".safetensors" or not lora.path.is_file():
-            continue  # the folder of diffusers or peft, which is looked at when it is read
-        names = read_header(lora.path)
-        if names and not any(".lora_" in name for name in names):
+        path = find_lora(lora.path, error=RequestError)
+        if path.suffix not in SAFETENSORS_SUFFIXES:
+            check_file(path)
+            continue
+        names = read_header(path)
+        if names and not is_lora(names):
             raise WeightsError(
-                f"This is not a LoRA file: {lora.path}",
-                received=f"tensors such as {next(iter(names))}",
+                f"This is not a LoRA file: {path}",
+                received=f"tensors such as {shorten(next(iter(names)))}",
                 expected="tensors such as lora_unet__... .lora_down.weight or transformer. ... .lora_A.weight",
-                fix=f"for weights of a transformer, use --transformer {lora.path}",
+                fix=f"for weights of a transformer, use --transformer {path}",
             )
+
+
+def is_lora(names: Iterable[str]) -> bool:
+    """Whether tensors of these names change a model instead of being one: LoRA, LoHa, LoKr, DoRA and the like."""
+    return any(_LORA_MARKS.search(name) for name in names)
 
 
 def check_part_files(parts: Mapping[str, Path], spec: ModelSpec, others: Iterable[ModelSpec] = ()) -> None:
@@ -114,11 +137,11 @@ def check_part_file(path: Path) -> Mapping[str, TensorInfo] | None:
             received="a folder" if path.is_dir() else "nothing there",
             expected="a .safetensors or PyTorch file",
         )
-    if path.suffix != ".safetensors":
+    if path.suffix not in SAFETENSORS_SUFFIXES:
         check_file(path)
         return None
     header = read_header(path)
-    if any(".lora_" in name for name in header):
+    if is_lora(header):
         raise WeightsError(f"This is a LoRA file: {path}", expected="weights of a transformer", fix=f"--lora {path}")
     return header
 
@@ -127,7 +150,7 @@ def _refuse_other_part(
     asked: PartFile, path: Path, header: Mapping[str, TensorInfo], models: Sequence[ModelSpec]
 ) -> None:
     """Raise `WeightsError` where a file is not the part that it was given for, as far as that can be told."""
-    received = f"tensors such as {next(iter(header), 'none')}"
+    received = f"tensors such as {shorten(next(iter(header), 'none'))}"
     for model in models:
         for part in model.part_files:
             if part.name != asked.name and part.matches is not None and part.matches(header):

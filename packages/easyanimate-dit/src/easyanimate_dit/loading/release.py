@@ -141,15 +141,17 @@ class Release:
         """
         from easyanimate_torch.device import choose_device, choose_dtype
 
-        from easyanimate_dit.lora.apply import merge_loras
+        from easyanimate_dit.lora.apply import merge_option, read_loras
 
         folder = options.weights
         if folder is None:
             raise WeightsError(f"The model {self.key} needs weights.", received="none", fix="add --weights FOLDER")
         self.check_weights(folder)
+        loras = read_loras(options.loras)
         settings = PartSettings(choose_dtype(options.dtype, choose_device(options.device)), options.parts)
         components = {role: part.load(folder.path / role, settings) for role, part in self._list_parts(folder).items()}
-        merge_loras(options.loras, components)
+        for option, lora in zip(options.loras, loras, strict=True):
+            merge_option(option, lora, components)
         return components
 
     def build_pipeline(self, components: Mapping[str, Any], shapes: ShapeRule | None = None) -> EasyAnimatePipeline:

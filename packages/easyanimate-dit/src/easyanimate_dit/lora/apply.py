@@ -12,11 +12,13 @@ import torch
 from easyanimate_core.errors import WeightsError, near_misses
 from torch import nn
 
-from easyanimate_dit.lora.file import Component, Lora, LoraLayer, make_peft_config, name_original, name_peft, read_lora
+from easyanimate_dit.lora.file import Lora, make_peft_config, name_peft, read_lora
+from easyanimate_dit.lora.layer import Layer, LoraLayer
+from easyanimate_dit.lora.name import Component, name_original
 from easyanimate_dit.lora.target import find_models, list_parts, list_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from easyanimate_core.spec import LoraFile
     from torch import Tensor
@@ -26,7 +28,7 @@ _LOG = logging.getLogger("easyanimate.lora")
 # Matching -----------------------------------------------------------------------------------------------------------
 
 
-def match_lora(lora: Lora, component: Component, model: nn.Module) -> dict[str, LoraLayer]:
+def match_lora(lora: Lora, component: Component, model: nn.Module) -> dict[str, Layer]:
     """Find the module of every layer that the file has for `component`.
 
     Returns:
@@ -79,20 +81,23 @@ def _refuse_other_model(lora: Lora, component: Component, targets: Iterable[str]
         )
 
 
-def _find_misshapen(matched: Mapping[str, LoraLayer], targets: Mapping[str, Any]) -> Iterator[str]:
+def _find_misshapen(matched: Mapping[str, Layer], targets: Mapping[str, Any]) -> Iterator[str]:
     for path, layer in matched.items():
         # Quantised weights are packed, so the layer's own numbers are asked, not the tensor's shape.
         module = targets[path]
         is_linear = isinstance(module, nn.Linear)
         own = (module.out_features, module.in_features) if is_linear else tuple(module.weight.shape[:2])
-        if (layer.up.shape[0], layer.down.shape[1]) != own:
-            yield f"{path} {tuple(layer.up.shape)} x {tuple(layer.down.shape)} for a weight {own}"
+        rows, columns = layer.shape
+        if (rows, columns or own[1]) != own:
+            yield f"{path} {layer.shape} for a weight {own}"
+        elif layer.bias is not None and module.bias is None:
+            yield f"{path} with a bias for a module that has none"
 
 
 # Applying -----------------------------------------------------------------------------------------------------------
 
 
-def merge_loras(loras: Iterable[LoraFile], components: Mapping[str, Any]) -> None:
+def merge_loras(loras: Sequence[LoraFile], components: Mapping[str, Any]) -> None:
     """Merge LoRA files, one after the other, into the parts of a model that they have layers for; log what matched.
 
     Args:
@@ -102,14 +107,41 @@ def merge_loras(loras: Iterable[LoraFile], components: Mapping[str, Any]) -> Non
     Raises:
         WeightsError: a file cannot be read or does not fit.
     """
+    for option, lora in zip(loras, read_loras(loras), strict=True):
+        merge_option(option, lora, components)
+
+
+def read_loras(loras: Iterable[LoraFile]) -> list[Lora]:
+    """Read LoRA files; what is wrong with one is told before anything large is loaded.
+
+    Raises:
+        WeightsError: a file cannot be read.
+    """
+    read: list[Lora] = []
     for option in loras:
-        lora = read_lora(option.path)
-        counts = {
-            component: merge_lora(lora, component, components[component], weight=option.weight)
-            for component in lora.layers
-        }
-        places = ", ".join(f"{count} in the {component.replace('_', ' ')}" for component, count in counts.items())
-        _LOG.info("LoRA %s, weight %g, matched modules: %s", option.path.name, option.weight, places)
+        read.append(read_lora(option.path))
+        if read[-1].is_zero():
+            _LOG.warning("LoRA %s changes nothing: all of its numbers are zero.", option.path.name)
+    return read
+
+
+def merge_option(option: LoraFile, lora: Lora, components: Mapping[str, Any]) -> None:
+    """Merge what was read of a LoRA file into the parts of a model that it has layers for; log what matched.
+
+    Raises:
+        WeightsError: it does not fit.
+    """
+    counts: dict[str, int] = {}
+    for component in lora.layers:
+        if component not in components:
+            raise WeightsError(
+                f"The LoRA file changes a part that the model does not have: {component}",
+                received=lora.source,
+                expected=", ".join(components),
+            )
+        counts[component] = merge_lora(lora, component, components[component], weight=option.weight)
+    places = ", ".join(f"{count} in the {component.replace('_', ' ')}" for component, count in counts.items())
+    _LOG.info("LoRA %s, weight %g, matched modules: %s", option.path.name, option.weight, places)
 
 
 @torch.no_grad()
@@ -134,14 +166,16 @@ def merge_lora(lora: Lora, component: Component, model: nn.Module, *, weight: fl
                 received=f"{path} of {own.dtype}",
                 fix="attach it as an adapter instead",
             )
-        own.copy_(_change(own, layer, weight))
+        if layer.shape[1]:
+            own.copy_(_change(own, layer, weight))
+        if layer.bias is not None:
+            targets[path].bias.add_(weight * layer.bias.flatten().to(own.device, targets[path].bias.dtype))
     return len(matched)
 
 
-def _change(own: Tensor, layer: LoraLayer, weight: float) -> Tensor:
+def _change(own: Tensor, layer: Layer, weight: float) -> Tensor:
     """The changed weight of a module, as `own`, in float32."""
-    up, down = (x.flatten(1).to(own.device, torch.float32) for x in (layer.up, layer.down))
-    changed = own.float() + weight * layer.scale * (up @ down).reshape(own.shape)
+    changed = own.float() + weight * layer.scale * layer.multiply(own.device).reshape(own.shape)
     if layer.magnitude is None:
         return changed
     rows = changed.flatten(1)
@@ -167,7 +201,16 @@ def attach_lora(
     Raises:
         WeightsError: see `match_lora`.
     """
-    matched = match_lora(lora, component, model)
+    matched: dict[str, LoraLayer] = {}
+    for path, layer in match_lora(lora, component, model).items():
+        if not isinstance(layer, LoraLayer) or layer.bias is not None:
+            raise WeightsError(
+                f"A {layer.kind} file can be merged, but not attached.",
+                received=f"{lora.source}: {path}" + (" with a bias" if layer.bias is not None else ""),
+                expected="LoRA or DoRA without biases",
+                fix="load the model with it: open_model(..., loras=...)",
+            )
+        matched[path] = layer
     config = make_peft_config(matched)
     tensors = {}
     for path, layer in matched.items():

@@ -7,27 +7,27 @@ the same names, tensors, alphas in their number format, and metadata.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import torch
 from easyanimate_core.atomic import atomic_path
 from easyanimate_core.errors import WeightsError, near_misses
+from easyanimate_core.json_object import parse_object, shorten
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from easyanimate_dit.lora.file import (
     PEFT_METADATA,
-    Component,
     Format,
     Lora,
-    LoraLayer,
     describe_layers,
-    name_original,
     parse_lora,
     read_lora_tensors,
     refuse_dora,
-    split_key,
 )
+from easyanimate_dit.lora.layer import LoraLayer
+from easyanimate_dit.lora.name import Component, name_original, split_key
 from easyanimate_dit.lora.target import find_path, list_patterns
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     Tensors = dict[str, Tensor]
     Metadata = dict[str, str]
 
+_MAGNITUDE = re.compile(r"\.lora_magnitude_vector|\.dora_scale$|\.diff_b$")
 _MEMORY = "easyanimate_converted_from"
 """Entry of the metadata with what the other format cannot hold, as JSON."""
 
@@ -93,7 +94,7 @@ def find_format(tensors: Tensors, *, source: str) -> Format:
     Raises:
         WeightsError: the tensors are no LoRA, or of both formats.
     """
-    matrices = [key for key in tensors if not key.endswith(".alpha") and ".lora_magnitude_vector" not in key]
+    matrices = [key for key in tensors if not key.endswith(".alpha") and not _MAGNITUDE.search(key)]
     is_peft = {".lora_A." in key or ".lora_B." in key for key in matrices}
     if len(is_peft) != 1:
         parse_lora(tensors, source=source)  # says what is wrong with a file that is no LoRA
@@ -126,7 +127,7 @@ def convert_tensors(tensors: Tensors, metadata: Metadata, *, source: str) -> tup
         own.pop(PEFT_METADATA, None)
         for component, layers in lora.layers.items():
             for name, layer in layers.items():
-                if layer.alpha is not None:
+                if isinstance(layer, LoraLayer) and layer.alpha is not None:
                     converted[f"{name_original(component, name)}.alpha"] = torch.tensor(layer.alpha)
     else:
         own[PEFT_METADATA] = _describe_layers(lora)
@@ -138,17 +139,17 @@ def convert_tensors(tensors: Tensors, metadata: Metadata, *, source: str) -> tup
 def _restore(tensors: Tensors, metadata: Metadata, source: str) -> tuple[Tensors, Metadata] | None:
     """Undo the conversion that made a file; None where none did, or its layers have changed since."""
     try:
-        memory = json.loads(metadata.get(_MEMORY, "{}"))
+        memory = dict(parse_object(metadata.get(_MEMORY, "{}"), _MEMORY, max_bytes=32_000_000).values)
         if not memory or memory["keys"].keys() != tensors.keys():
             return None
         restored = {old: tensors[new] for new, old in memory["keys"].items() if old}
         for key, (dtype, shape, value) in memory["alphas"].items():
             restored[key] = torch.tensor(value, dtype=getattr(torch, dtype)).reshape(shape)
         return restored, dict(memory["metadata"])
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (WeightsError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise WeightsError(
             "What the file remembers of its first format is damaged.",
-            received=f"{source}: {_MEMORY} ({error})",
+            received=f"{source}: {_MEMORY} ({shorten(str(error))})",
             fix="convert the first file again",
         ) from error
 
@@ -160,7 +161,11 @@ def _describe_alpha(alpha: Tensor) -> tuple[str, list[int], float]:
 def _describe_layers(lora: Lora) -> str:
     """The configuration of each component, as peft and diffusers write it."""
     by_path: dict[Component, dict[str, LoraLayer]] = {
-        component: {require_path(component, name, lora.source): layer for name, layer in layers.items()}
+        component: {
+            require_path(component, name, lora.source): layer
+            for name, layer in layers.items()
+            if isinstance(layer, LoraLayer)
+        }
         for component, layers in lora.layers.items()
     }
     return describe_layers(by_path)

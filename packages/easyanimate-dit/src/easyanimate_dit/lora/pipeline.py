@@ -9,7 +9,8 @@ from diffusers.loaders.lora_base import LoraBaseMixin
 from easyanimate_core.errors import WeightsError
 
 from easyanimate_dit.lora.apply import attach_lora
-from easyanimate_dit.lora.file import Component, Lora, parse_lora, read_lora
+from easyanimate_dit.lora.file import Lora, parse_lora, read_lora
+from easyanimate_dit.lora.name import Component
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,8 @@ from easyanimate_core.errors import RequestError, near_misses
 from peft import LoraConfig as PeftConfig
 
 from easyanimate_dit.lora.apply import list_targets
-from easyanimate_dit.lora.file import Component, LoraLayer, match_exactly, save_lora
+from easyanimate_dit.lora.file import match_exactly, save_lora
+from easyanimate_dit.lora.layer import LoraLayer
 from easyanimate_dit.sampling.text import TextConditioner
 from easyanimate_dit.training.captioned_transformer import CaptionedTransformer, TokenConditioner
 from easyanimate_dit.training.config import DitTrainingConfig, LoraConfig, LoraTrainingConfig
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from easyanimate_dit.lora.name import Component
     from easyanimate_dit.sampling.pipeline import EasyAnimatePipeline
 
     Groups = Sequence[tuple[float, list[nn.Parameter]]]
