@@ -39,7 +39,12 @@ class RequestClip:
 
 
 def clip_from_images(
-    images: Sequence[np.ndarray], end_image: np.ndarray | None, pixels: PixelShape, *, image_frames: int, fit: Fit
+    images: Sequence[np.ndarray],
+    end_image: np.ndarray | None,
+    pixels: PixelShape,
+    *,
+    image_frames: int,
+    fit: Fit = "crop",
 ) -> RequestClip:
     """A clip that starts with the images and ends with the end image; the frames between are filled with the first.
 
