@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from easyanimate_core import Defaults, MediaError, ModelSpec, RequestError, ShapeRule, Task, TrainedRange, Video
-from easyanimate_core.manifest import InputFile
-from easyanimate_core.planning import check_request, plan_clip, read_sources
-from easyanimate_core.video import read_image, read_mask, read_video
+from easyanimate_core.manifest import InputFile, describe_request
+from easyanimate_core.planning import check_request, plan_clip
+from easyanimate_core.source import read_sources
+from easyanimate_core.video import read_image, read_mask, read_video, write_video
 
 DEFAULTS = Defaults(height=32, width=48, num_frames=16, fps=8, num_inference_steps=4)
 SPEC = ModelSpec(key="tiny", summary="", load=print, tasks=tuple(Task), shapes=ShapeRule())
@@ -136,19 +137,19 @@ def test_what_the_model_can_do():
 
 def test_the_files_of_a_manifest_are_read_again():
     first = plan(video="video.mp4", mask="mask.png")
-    sources = read_sources((*first.inputs, InputFile.read("lora", Path("image.png"))), 16)
+    sources = read_sources((*first.inputs, InputFile.read("lora", Path("image.png"))), {"num_frames": 16})
     assert set(sources) == {"video", "mask"}
     np.testing.assert_array_equal(sources["video"].frames, first.request.video.frames)
     first = plan(start_images=["image.png"] * 2, end_image="image.png")
-    assert len(read_sources(first.inputs, 16)["start_images"]) == 2
+    assert len(read_sources(first.inputs, {"num_frames": 16})["start_images"]) == 2
     Path("image.png").write_bytes(b"other")
     with pytest.raises(MediaError, match="has changed"):
-        read_sources(first.inputs, 16)
+        read_sources(first.inputs, {"num_frames": 16})
 
 
 def test_pixels_of_a_manifest_cannot_be_read_again():
     with pytest.raises(MediaError, match="pixels in memory"):
-        read_sources(plan(start_images=read_image(Path("image.png"))).inputs, 16)
+        read_sources(plan(start_images=read_image(Path("image.png"))).inputs, {"num_frames": 16})
 
 
 OFFICIAL = Defaults()
@@ -276,3 +277,96 @@ def test_an_upright_size_that_was_typed_is_told():
     assert plan(size="1280x720", start_images=upright).notes == ()
     with pytest.raises(RequestError, match=r"width 1080 of 1920x1080 \(height x width\)"):
         plan(size="1920x1080")
+
+
+def count(num_frames, fps=8.0):
+    """A video whose frames say which they are."""
+    return Video(np.arange(num_frames, dtype=np.uint8)[:, None, None, None].repeat(3, -1), fps)
+
+
+def number(request):
+    return request.video.frames[:, 0, 0, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("settings", "frames", "fps"),
+    [
+        ({}, range(16), 24),
+        ({"num_frames": 8}, range(8), 24),
+        ({"num_frames": 8, "video_start": 1}, range(24, 32), 24),
+        ({"num_frames": 8, "video_fps": 8}, range(0, 24, 3), 8),
+        ({"num_frames": 8, "video_fps": 8, "video_start": 1.5, "fps": 12}, range(36, 60, 3), 12),
+        ({"num_frames": 8, "video_fps": 48}, [0, 0, 1, 1, 2, 2, 3, 3], 48),
+        ({"video_fps": 6}, range(0, 64, 4), 6),
+    ],
+)
+def test_what_is_taken_of_a_video(settings, frames, fps):
+    mask = count(72).frames[..., 0]
+    request = plan(video=count(72, 24.0), mask=mask, **settings).request
+    assert number(request) == request.mask[:, 0, 0].tolist() == list(frames)
+    assert (request.fps, request.num_frames) == (fps, len(list(frames)))
+    one = plan(video=count(72, 24.0), mask=mask[:1], **settings).request
+    assert len(one.mask) == 1
+
+
+def test_what_is_taken_of_a_file_is_taken_again():
+    frames = count(200).frames.repeat(32, 1).repeat(32, 2)
+    write_video(Path("count.mp4"), Video(frames, 20), crf=0)
+    settings = {"video": "count.mp4", "mask": "count.mp4", "video_start": 2.5, "video_fps": 5, "num_frames": 24}
+    first = plan(**settings)
+    assert first.request.fps == 5
+    np.testing.assert_allclose(number(first.request), range(50, 146, 4), atol=2)  # limited range of yuv
+    described = describe_request(first.request)
+    assert (described["video_start"], described["video_fps"]) == (2.5, 5)
+    again = read_sources(first.inputs, described)
+    np.testing.assert_array_equal(again["video"].frames, first.request.video.frames)
+    np.testing.assert_array_equal(again["mask"], first.request.mask)
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({}, "The first 16 of 240 frames of the video are used; "),
+        ({"num_frames": 72}, "The first 72 of 240 frames"),
+        ({"num_frames": 72, "video_start": 1}, "72 of 180 frames of the video from second 1 on are used; "),
+        ({"num_frames": 16, "video_fps": 6}, "The first 16 of 24 frames"),
+        ({"num_frames": 24, "video_fps": 6}, None),
+        ({"video": "clip", "num_frames": 16}, None),
+    ],
+)
+@pytest.mark.parametrize("in_file", [False, True])
+def test_a_video_that_goes_on_is_told(settings, line, in_file):
+    video = count(16 if settings.get("video") else 240, 60.0)
+    video = Video(video.frames.repeat(32, 1).repeat(48, 2), 60.0)
+    if in_file:
+        write_video(Path("long.mp4"), video)
+    notes = plan(**settings | {"video": "long.mp4" if in_file else video}).notes
+    assert len(notes) == (2 if line else 1)  # the other one is of the size
+    assert (line or "The size") in notes[0]
+    assert "video-start" in notes[0] or not line
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"video_start": 1}, "needs one"),
+        ({"video_fps": 8, "start_images": "image.png"}, "needs one"),
+        ({"video": "video.mp4", "video_start": -1}, "video_start is out of range"),
+        ({"video": "video.mp4", "video_start": float("nan")}, "video_start is out of range"),
+        ({"video": "video.mp4", "video_fps": 0}, "video_fps is out of range"),
+        ({"video": "video.mp4", "video_fps": float("inf")}, "video_fps is out of range"),
+        ({"video": "video.mp4", "video_start": "1"}, "video_start is of another type"),
+    ],
+)
+def test_what_cannot_be_taken_of_a_video(settings, message):
+    with pytest.raises(RequestError, match=message):
+        plan(**settings)
+
+
+def test_a_start_behind_the_end():
+    for video in ("video.mp4", count(20, 10)):
+        with pytest.raises(MediaError):
+            plan(video=video, video_start=3)
+        with pytest.raises(MediaError, match="shorter than the clip") as caught:
+            plan(video=video, video_start=1, num_frames=16)
+        assert caught.value.fix == "use --frames 8, or an earlier --video-start"

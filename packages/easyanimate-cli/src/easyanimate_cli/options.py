@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 from easyanimate_core.config import convert
 from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_core.options import Setting, read_summaries
-from easyanimate_core.planning import ROLES
 from easyanimate_core.request import VideoRequest
 from easyanimate_core.shapes import Fit, parse_size
+from easyanimate_core.source import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,8 +12,8 @@ from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.errors import EasyAnimateError, WeightsError
 from easyanimate_core.manifest import Manifest, WeightsRecord, package_versions, read_manifest
 from easyanimate_core.model import open_model
-from easyanimate_core.planning import ROLES, read_sources
 from easyanimate_core.request import OLDER_MEANING, VideoRequest
+from easyanimate_core.source import ROLES, read_sources
 from easyanimate_core.spec import LoraFile
 from easyanimate_core.video import read_image, read_video
 
@@ -98,7 +98,7 @@ def _check_weights(found: FoundWeights, record: WeightsRecord) -> None:
 def _read_request(manifest: Manifest) -> VideoRequest:
     values: dict[str, Any] = {**OLDER_MEANING, **manifest.request}
     try:
-        return VideoRequest(**values, **read_sources(manifest.inputs, values["num_frames"]))
+        return VideoRequest(**values, **read_sources(manifest.inputs, values))
     except (TypeError, KeyError) as error:
         raise EasyAnimateError(
             "The request of this file is of another version.",

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.aspect_ratio import SIZE_MULTIPLE, find_size
 from easyanimate_core.clip import ClipPlan
 from easyanimate_core.errors import MediaError, RequestError, near_misses
-from easyanimate_core.manifest import InputFile
-from easyanimate_core.request import Task, Video, VideoRequest, check_types
+from easyanimate_core.request import Task, VideoRequest, check_ranges, check_types
 from easyanimate_core.shapes import PixelShape, ShapeRule, fit_picture, parse_size
-from easyanimate_core.video import read_image, read_mask, read_video
+from easyanimate_core.source import ROLES, Sources, is_path, read_length
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from easyanimate_core.request import Defaults, TrainedRange
+    from easyanimate_core.request import Defaults, TrainedRange, Video
+    from easyanimate_core.source import Picture
     from easyanimate_core.spec import ModelSpec
 
 REDRAW_STRENGTH = 0.7
@@ -27,9 +26,6 @@ REDRAW_STRENGTH = 0.7
 
 _ANY_SHAPE = ShapeRule(chunk_frames=1, chunk_latents=1)
 """Of models that say nothing of shapes."""
-
-ROLES = {"start_images": "image", "end_image": "end-image", "video": "video", "mask": "mask"}
-"""Settings of a request that come from files, and what a manifest calls them."""
 
 
 def plan_clip(
@@ -68,14 +64,14 @@ def plan_clip(
     if not prompt.strip():
         raise RequestError("The prompt is empty.", received=repr(prompt), fix='add --prompt "what to show"')
     _check_settings(given, spec, defaults, samplers)
-    sources = _Sources.read(given, defaults.num_frames)
+    sources = Sources.read(given, defaults.num_frames)
     values = {**asdict(defaults), **given, **sources.values}
     if "segment_frames" in given and "overlap_frames" not in given:
         values["overlap_frames"] = (spec.shapes or _ANY_SHAPE).usual_overlap(given["segment_frames"])
     if sources.video is not None:
         values |= _fit_to_video(sources.video, given, spec)
         values["strength"] = given.get("strength", 1.0 if sources.has_mask else REDRAW_STRENGTH)
-    notes: list[str] = []
+    notes = _describe_rest(given, sources.video)
     leading = sources.leading
     if leading is not None and not {"height", "width"} & given.keys():
         values["height"], values["width"] = size = _follow(leading, spec, defaults, trained)
@@ -136,139 +132,20 @@ def _check_settings(given: Mapping[str, Any], spec: ModelSpec, defaults: Default
         _check_task(Task.VIDEO_TO_VIDEO, spec)
     elif "start_images" in given:
         _check_task(Task.IMAGE_TO_VIDEO, spec)
-    values = {**asdict(defaults), **{name: value for name, value in given.items() if name not in (*ROLES, "strength")}}
+    check_ranges(given)
+    of_sources = (*ROLES, "strength", "video_start", "video_fps")
+    values = {**asdict(defaults), **{name: value for name, value in given.items() if name not in of_sources}}
     if "segment_frames" in given:
         values.setdefault("overlap_frames", (spec.shapes or _ANY_SHAPE).usual_overlap(given["segment_frames"]))
     request = VideoRequest(**values)
     check_request(request, replace(spec, tasks=tuple({*spec.tasks, request.task})), samplers=samplers)
 
 
-def read_sources(inputs: Iterable[InputFile], num_frames: int) -> dict[str, Any]:
-    """Read the files of a manifest again, by the names that `VideoRequest` has for them.
-
-    Raises:
-        MediaError: A file is gone or has changed.
-    """
-    files = [item for item in inputs if item.role in ROLES.values()]
-    given: dict[str, Any] = {"num_frames": num_frames}
-    for name, role in ROLES.items():
-        paths = tuple(item.check() for item in files if item.role == role)
-        if paths:
-            given[name] = paths if name == "start_images" else paths[0]
-    return dict(_Sources.read(given, num_frames).values)
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """What a clip starts from, as it is: role ("image", "end-image", "video"), height and width in pixels."""
-
-    role: str
-    height: int
-    width: int
-
-    @property
-    def size(self) -> str:
-        """Height and width for people."""
-        return _name(self.height, self.width)
-
-    @property
-    def is_upright(self) -> bool:
-        """Whether it is higher than wide."""
-        return self.height > self.width
-
-
-@dataclass(frozen=True)
-class _Sources:
-    """The pictures and videos of a request.
-
-    Args:
-        values: By the names that `VideoRequest` has for them.
-        origins: Role and path, or pixels, of each.
-    """
-
-    values: Mapping[str, Any]
-    origins: Sequence[tuple[str, Any]]
-
-    @classmethod
-    def read(cls, given: Mapping[str, Any], default_frames: int) -> _Sources:
-        """Read what is given as a path; of a video, only as many frames as are asked for are taken."""
-        num_frames = given.get("num_frames", default_frames)
-        readers: dict[str, Callable[[Path], Any]] = {
-            "start_images": read_image,
-            "end_image": read_image,
-            "video": partial(read_video, max_frames=num_frames),
-            "mask": read_mask,
-        }
-        values: dict[str, Any] = {}
-        origins: list[tuple[str, Any]] = []
-        for name, role in ROLES.items():
-            if name not in given:
-                continue
-            sources = cast("list[Any]", given[name] if _is_several(given[name]) else [given[name]])
-            found: list[Any] = []
-            for source in sources:
-                if _is_path(source):
-                    found.append(readers[name](Path(source)))
-                elif isinstance(source, Video):
-                    found.append(replace(source, frames=source.frames[:num_frames]))
-                else:
-                    found.append(source)
-                origins.append((role, source))
-            values[name] = tuple(found) if name == "start_images" else found[0]
-        return cls(values, origins)
-
-    def describe(self) -> tuple[InputFile, ...]:
-        """Where they came from; only to be asked once `VideoRequest` has found that they are pixels."""
-        return tuple(
-            InputFile.read(role, Path(source))
-            if _is_path(source)
-            else InputFile.describe(role, source.frames if isinstance(source, Video) else source)
-            for role, source in self.origins
-        )
-
-    @property
-    def video(self) -> Video | None:
-        """The source video; None, too, where something else was given, which `VideoRequest` refuses."""
-        video = self.values.get("video")
-        return video if isinstance(video, Video) else None
-
-    @property
-    def pictures(self) -> list[_Picture]:
-        """Images and the video, by which a mask goes; without what `VideoRequest` refuses."""
-        values = self.values
-        images: list[tuple[str, Any]] = [("image", image) for image in values.get("start_images", ())]
-        images.append(("end-image", values.get("end_image")))
-        images.append(("video", None if self.video is None else self.video.frames[0]))
-        return [
-            _Picture(role, image.shape[0], image.shape[1])
-            for role, image in images
-            if len(getattr(image, "shape", ())) == 3  # noqa: PLR2004 (height, width, colour)
-        ]
-
-    @property
-    def leading(self) -> _Picture | None:
-        """The first image, or the video: the size of a clip follows it."""
-        return next((picture for picture in self.pictures if picture.role != "end-image"), None)
-
-    @property
-    def has_mask(self) -> bool:
-        """Whether a mask says where to generate."""
-        return "mask" in self.values
-
-
-def _is_path(source: Any) -> bool:
-    return isinstance(source, str | Path)
-
-
-def _is_several(sources: Any) -> bool:
-    return isinstance(sources, list | tuple)
-
-
 def _name(height: int, width: int) -> str:
     return f"{height}x{width}"
 
 
-def _follow(picture: _Picture, spec: ModelSpec, defaults: Defaults, trained: TrainedRange | None) -> tuple[int, int]:
+def _follow(picture: Picture, spec: ModelSpec, defaults: Defaults, trained: TrainedRange | None) -> tuple[int, int]:
     """Height and width of a clip that has the shape of a picture and the area that is usual."""
     multiple = spec.shapes.size_multiple if spec.shapes else SIZE_MULTIPLE
     # Sides are rounded down to the grid, so this one is rounded up: the usual size is found again.
@@ -284,7 +161,7 @@ def _follow(picture: _Picture, spec: ModelSpec, defaults: Defaults, trained: Tra
     )
 
 
-def _describe_fit(pictures: Iterable[_Picture], request: VideoRequest) -> list[str]:
+def _describe_fit(pictures: Iterable[Picture], request: VideoRequest) -> list[str]:
     """A line for every picture whose shape is not that of the clip, by at least a pixel."""
     pixels = PixelShape(request.num_frames, request.height, request.width)
     target = _name(pixels.height, pixels.width)
@@ -308,17 +185,31 @@ def _describe_fit(pictures: Iterable[_Picture], request: VideoRequest) -> list[s
     return lines
 
 
+def _describe_rest(given: Mapping[str, Any], video: Video | None) -> list[str]:
+    """A line where the source video goes on behind the frames that the clip takes."""
+    if video is None:
+        return []
+    source, start, used = given["video"], given.get("video_start", 0.0), len(video.frames)
+    seconds = read_length(Path(source))[1] if is_path(source) else len(source.frames) / source.fps
+    total = round(((seconds or 0.0) - start) * video.fps)
+    if total <= used:
+        return []
+    what = f"{used} of {total} frames of the video from second {start:g} on are" if start else None
+    what = what or f"The first {used} of {total} frames of the video are"
+    return [f"{what} used; --frames takes more, --video-start others, a lower --video-fps a longer time."]
+
+
 def _fit_to_video(video: Video, given: Mapping[str, Any], spec: ModelSpec) -> dict[str, Any]:
     """Frames and frame rate of a clip from a video: those of the video where nothing else was asked for."""
     available = len(video.frames)
     longest = spec.shapes.near_frames(available)[0] if spec.shapes else available
     num_frames = given.get("num_frames", longest)
     if num_frames > available:
-        name = given["video"] if _is_path(given["video"]) else "a video"
+        name = given["video"] if is_path(given["video"]) else "a video"
         raise MediaError(
             "The video is shorter than the clip.",
             received=f"{name}: {available} frames for {num_frames}",
             expected="at least as many frames as the clip has",
-            fix=f"use --frames {longest}",
+            fix=f"use --frames {longest}" + (", or an earlier --video-start" if given.get("video_start") else ""),
         )
     return {"num_frames": num_frames, "fps": given.get("fps", video.fps)}

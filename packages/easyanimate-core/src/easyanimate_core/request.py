@@ -137,6 +137,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "guidance_scale": (0, 100),
     "guidance_rescale": (0, 1),
     "seed": (0, 2**63 - 1),
+    "video_start": (0, 1_000_000),
+    "video_fps": (0.1, 1000),
 }
 """What numbers of a request may be, both ends included: wide of anything of use, and nothing that a machine chokes on.
 
@@ -150,7 +152,8 @@ _TYPES: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     (str, "a text", ("prompt", "negative_prompt", "sampler", "fit")),
     (numbers.Integral, "a whole number", ("num_frames", "height", "width", "num_inference_steps", "seed")),
     (numbers.Integral | None, "a whole number", ("segment_frames", "overlap_frames")),
-    (numbers.Real, "a number", ("fps", "guidance_scale", "guidance_rescale", "strength")),
+    (numbers.Real, "a number", ("fps", "guidance_scale", "guidance_rescale", "strength", "video_start")),
+    (numbers.Real | None, "a number", ("video_fps",)),
     (bool, "true or false", ("keep_pixels",)),
 )
 
@@ -168,6 +171,14 @@ def check_types(values: Mapping[str, Any]) -> None:
             value = values[name]
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise RequestError(f"{name} is of another type.", received=repr(value), expected=expected)
+
+
+def check_ranges(values: Mapping[str, Any]) -> None:
+    """Raise `RequestError` unless numbers are in their ranges, by the names that `VideoRequest` has; None is open."""
+    for name, (low, high) in _RANGES.items():
+        value = values.get(name)
+        if value is not None and not low <= value <= high:  # not a number is in no range
+            raise RequestError(f"{name} is out of range.", received=value, expected=f"{low} to {high}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -193,6 +204,9 @@ class VideoRequest:
         end_image: Image that the video ends with, beside the one that it begins with. It is uint8 [H, W, 3] of any
             size.
         video: Video to change: the whole of it, or where the mask is white.
+        video_start: Seconds from the beginning of the source video at which the clip starts.
+        video_fps: Frames per second at which the source video is taken, by which the clip takes more or less of it (its
+            own rate unless given).
         mask: Image or video that is white where the source video is replaced and black where it is kept. It is uint8
             [T or 1, H, W]. A mask knows no grey: from a file, at least half bright is white; in an array, all above 0.
         keep_pixels: Whether what the mask keeps is the source video's own pixels in the result, bit for bit. Else the
@@ -220,6 +234,8 @@ class VideoRequest:
     start_images: tuple[np.ndarray[Any, Any], ...] = ()
     end_image: np.ndarray[Any, Any] | None = None
     video: Video | None = None
+    video_start: float = 0.0
+    video_fps: float | None = None
     mask: np.ndarray[Any, Any] | None = None
     keep_pixels: bool = True
     fit: Fit = "crop"
@@ -231,10 +247,7 @@ class VideoRequest:
     def __post_init__(self) -> None:
         """Check everything that does not depend on the model."""
         check_types(vars(self))
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:  # not a number is in no range
-                raise RequestError(f"{name} is out of range.", received=value, expected=f"{low} to {high}")
+        check_ranges(vars(self))
         for name in ("prompt", "negative_prompt"):
             if len(getattr(self, name)) > _MAX_TEXT:
                 received = f"{len(getattr(self, name))} characters"
@@ -277,6 +290,12 @@ class VideoRequest:
             )
         if self.mask is not None and self.video is None:
             raise RequestError("A mask needs a video.", received="a mask alone", fix="add --video FILE")
+        if self.video is None and (self.video_start or self.video_fps is not None):
+            raise RequestError(
+                "What is taken of a source video needs one.",
+                received="a start or a rate alone",
+                fix="add --video FILE, or drop --video-start and --video-fps",
+            )
         if self.video is None and self.strength < 1:
             raise RequestError(
                 "Strength below 1 needs a source video.",
