@@ -59,7 +59,9 @@ def command(folder, checkpoint):
             "optimizer.learning-rate": 1e-3,
             "optimizer.schedule": "constant",
             "optimizer.warmup-steps": 2,
-            "optimizer.max-grad-norm": 1.0,
+            "optimizer.max-grad-norm": 0.5,
+            "optimizer.abnormal-after": 4,  # from then on the norms of some steps are abnormal
+            "accumulate": 2,
             "motion-sub-loss": 0.25,
             "task.start-share": 0.5,
             "data.workers": 0,
@@ -159,8 +161,5 @@ def test_engines_that_split_weights_give_the_same(command, folder, whole, engine
     launch = f"{engine} --num_processes 2"
     finish(start(command(engine, "--max-steps", str(STEPS // 2)), launch, script))
     finish(start(command(engine, "--resume"), launch, script))
-    split, one = read_losses(folder / engine), whole()[0]
-    assert split[:2] == pytest.approx(one[:2], abs=1e-4)
-    # DeepSpeed drifts from the others after the first updates, by up to 7 % in 12 steps; why was not found.
-    assert split == pytest.approx(one, abs=1e-4 if engine == "fsdp2" else 0.1)
+    assert read_losses(folder / engine) == pytest.approx(whole()[0], abs=1e-4)
     HunyuanTransformer3DModel.from_pretrained(folder / engine / "weights" / "transformer")

@@ -11,6 +11,8 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, InitProcessGroupKwargs
 from easyanimate_core.errors import RequestError
 
+from easyanimate_train.optimizer import find_factor_of_abnormal, find_limit
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -105,3 +107,37 @@ def prepare(accelerator: Accelerator, models: Mapping[str, TrainableModel], opti
             sharded = [list(group["params"]) for group in ready[name].param_groups]
             model.groups = list(zip(rates, sharded, strict=True))
     return ready
+
+
+def set_clipping(accelerator: Accelerator, optimizer: Any, model: TrainableModel, step: int) -> None:
+    """Let DeepSpeed clip the gradients of a step as `clip_gradients` does for the other engines.
+
+    DeepSpeed clips and steps inside the backward pass, to one limit for the whole run. Where the limit differs from it,
+    losses soon do, too: by 7 % after 12 steps.
+
+    Args:
+        accelerator: The engine; nothing is done for others.
+        optimizer: The prepared optimiser.
+        model: What it trains.
+        step: Number of steps before this one.
+    """
+    if accelerator.distributed_type != DistributedType.DEEPSPEED:
+        return
+    zero, config = optimizer.optimizer, model.optimizer
+    clip = getattr(type(zero), "unscale_and_clip_grads", None)
+    if clip is None:
+        if config.abnormal_after:
+            raise RequestError(
+                "This stage of DeepSpeed clips gradients to the same norm in all steps.",
+                received=f"optimizer.abnormal_after {config.abnormal_after} with {type(zero).__name__}",
+                fix="set optimizer.abnormal_after to 0, or use --launch zero2 or zero3",
+            )
+        return
+
+    def clip_as_others_do(gradients: Any, scaled_norm: Any) -> None:
+        norm = torch.as_tensor(scaled_norm / zero.loss_scale)
+        factor = find_factor_of_abnormal(config, step, norm)
+        zero.clip_grad = find_limit(config, step) * float(factor)
+        clip(zero, gradients, scaled_norm)
+
+    zero.unscale_and_clip_grads = clip_as_others_do

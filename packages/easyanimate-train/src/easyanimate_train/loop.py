@@ -16,7 +16,7 @@ from easyanimate_core.errors import RequestError
 from easyanimate_core.request import Progress
 
 from easyanimate_train.checkpoint import Checkpoint
-from easyanimate_train.engine import is_sharded, open_accelerator, prepare
+from easyanimate_train.engine import is_sharded, open_accelerator, prepare, set_clipping
 from easyanimate_train.memory import align, explain_memory
 from easyanimate_train.optimizer import clip_gradients, make_optimizer, set_learning_rate
 from easyanimate_train.run_folder import RunFolder
@@ -150,6 +150,8 @@ class TrainingRun:
             name: set_learning_rate(self._optimizers[name], model, self.step, self.config.max_steps)
             for name, model in task.trainable.items()
         }
+        for name, model in task.trainable.items():
+            set_clipping(accelerator, self._optimizers[name], model, self.step)
         sums: dict[str, Tensor] = {}
         for _ in range(self.config.accumulate):
             shard, batch = next(batches)

@@ -87,22 +87,28 @@ def find_limit(config: OptimizerConfig, step: int) -> float:
     return config.max_grad_norm * (1 + (config.first_norm_ratio - 1) * left)
 
 
+def find_factor_of_abnormal(config: OptimizerConfig, step: int, norm: torch.Tensor) -> torch.Tensor:
+    """Factor of gradients that were clipped to the limit of a step: 1, less when their norm before was abnormal."""
+    if not config.abnormal_after or step <= config.abnormal_after:
+        return torch.ones_like(norm)
+    ratio = norm / find_limit(config, step)
+    return torch.where(ratio > _ABNORMAL_RATIO, 1 / ratio.clamp(max=_MAX_RATIO), torch.ones_like(ratio))
+
+
 @torch.no_grad()
 def clip_gradients(accelerator: Any, model: TrainableModel, step: int) -> torch.Tensor | None:
-    """Clip the gradients to the limit, and abnormal ones further.
+    """Clip the gradients to the limit, and abnormal ones further; DeepSpeed has done so itself: `set_clipping`.
 
     Returns:
         The norm before clipping; None where the engine does not give it.
     """
-    limit = find_limit(model.optimizer, step)
-    norm = accelerator.clip_grad_norm_(model.parameters, limit)
+    norm = accelerator.clip_grad_norm_(model.parameters, find_limit(model.optimizer, step))
     if isinstance(norm, DTensor):
         norm = norm.full_tensor()
     elif isinstance(norm, float):
         norm = torch.tensor(norm)
     if norm is not None and model.optimizer.abnormal_after and step > model.optimizer.abnormal_after:
-        ratio = norm / limit
-        factor = torch.where(ratio > _ABNORMAL_RATIO, 1 / ratio.clamp(max=_MAX_RATIO), torch.ones_like(ratio))
+        factor = find_factor_of_abnormal(model.optimizer, step, norm)
         for parameter in model.parameters:
             if parameter.grad is not None:
                 parameter.grad.mul_(factor.to(parameter.grad.dtype))
