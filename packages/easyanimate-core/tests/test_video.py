@@ -178,11 +178,11 @@ def test_every_frame_of_h264_in_avi_is_read_in_its_order(tmp_path):
 
 
 def test_constant_rate():
-    assert constant_rate([0.0], 8) == [0]
-    assert constant_rate([5.0, 5.04, 5.08, 5.12], 25) == [0, 1, 2, 3]
-    assert constant_rate([0, 0.033, 0.067, 0.1], 30) == [0, 1, 2, 3]
-    assert constant_rate([0, 1, 2, 6, 7], 1) == [0, 1, 2, 2, 2, 2, 3, 4]
-    assert constant_rate([0, 0.09, 0.2, 1.0], 5) == [1, 2, 2, 2, 2, 3]
+    assert list(constant_rate([0.0], 8)) == [0]
+    assert list(constant_rate([5.0, 5.04, 5.08, 5.12], 25)) == [0, 1, 2, 3]
+    assert list(constant_rate([0, 0.033, 0.067, 0.1], 30)) == [0, 1, 2, 3]
+    assert list(constant_rate([0, 1, 2, 6, 7], 1)) == [0, 1, 2, 2, 2, 2, 3, 4]
+    assert list(constant_rate([0, 0.09, 0.2, 1.0], 5)) == [1, 2, 2, 2, 2, 3]
 
 
 def test_missing_decord_says_what_to_install(tmp_path, monkeypatch):

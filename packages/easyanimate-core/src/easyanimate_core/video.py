@@ -1,4 +1,4 @@
-"""Reads and writes videos and images as uint8 arrays, and carries a run's manifest inside the files.
+"""Reads and writes videos as uint8 arrays, and carries a run's manifest inside the files.
 
 Axes: T frames, H height, W width, 3 red, green, blue.
 """
@@ -9,16 +9,22 @@ Axes: T frames, H height, W width, 3 red, green, blue.
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+import math
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, cast
+from functools import partial
+from itertools import dropwhile
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from easyanimate_core.atomic import atomic_path
 from easyanimate_core.errors import MediaError
+from easyanimate_core.image import open_image, read_image, read_mask_image, read_text, write_image
+from easyanimate_core.media import VIDEO_SUFFIXES, Deadline, check_memory, reading, writing
+from easyanimate_core.picture import MAX_FRAME_PIXELS, Look, Screen, find_aspect
 from easyanimate_core.request import Video
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -28,38 +34,104 @@ if TYPE_CHECKING:
 
     Pixels = npt.NDArray[np.uint8]
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".gif"})
-"""File endings that are read as a video; everything else is taken for an image."""
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "read_embedded",
+    "read_image",
+    "read_mask",
+    "read_video",
+    "write_image",
+    "write_video",
+]
 
-MANIFEST_KEY = "easyanimate"
-"""Name of the PNG text chunk; an mp4 file has the manifest as its comment, which other tools keep on copying."""
+MAX_TICKS = 4_000_000
+"""The most frames that a video may have at its constant rate: two days and more at 24 a second."""
+
+MAX_RATE = 1000.0
+"""Frames per second above which a file's own word on its rate is not believed."""
 
 _DECORD_CODECS = frozenset({"h264", "vp9"})
 _FPS_LIMIT = 1001  # the denominator of the broadcast rates, such as 30000/1001
+_SEEK_SECONDS = 5.0
+"""A start that is further on is sought."""
 
 
-def read_video(path: Path, *, reader: Literal["pyav", "decord"] = "pyav", max_frames: int | None = None) -> Video:
-    """Read a video, upright and at a constant frame rate.
+def read_video(  # noqa: PLR0913 (what may be asked of a video)
+    path: Path,
+    *,
+    reader: Literal["pyav", "decord"] = "pyav",
+    max_frames: int | None = None,
+    start: float = 0.0,
+    fps: float | None = None,
+    transform: Callable[[Pixels], Pixels] | None = None,
+) -> Video:
+    """Read a video as it is meant to be seen, at a constant frame rate.
 
-    A rotation tag is applied. Where the frames come at irregular times, they are repeated or dropped so that each
-    shows at its time.
+    Frames are upright (rotated and mirrored as the file says), with square pixels, deinterlaced, HDR tone mapped to
+    BT.709 (see `tone.py`), and lie on black where they are transparent. Where they come at irregular times, they are
+    repeated or dropped so that each shows at its time.
 
     Args:
         path: The file.
-        reader: "pyav", or "decord" for H.264 and VP9 (it gives wrong frames for other codecs).
-        max_frames: Stop after so many frames; None reads all.
+        reader: "pyav", or "decord" for plain H.264 and VP9 (it gives wrong frames for others, which are refused).
+        max_frames: Stop after so many frames; None reads all that `MAX_CLIP_BYTES` has room for.
+        start: Seconds from the first frame at which to begin.
+        fps: Frames per second of the result: for each the nearest in time is taken. None keeps the file's own rate.
+        transform: Applied to each frame [H, W, 3] as soon as it is read; shrinking saves memory.
 
     Raises:
-        MediaError: When the file is missing, cannot be decoded or has no frames.
+        MediaError: When the file is missing, cannot be decoded, has no frames (from `start` on), changes its size,
+            takes longer than `MAX_SECONDS` or more memory than `MAX_CLIP_BYTES`.
     """
-    if max_frames is not None and max_frames < 1:
-        raise MediaError("At least one frame must be read.", received=max_frames, expected="1 or more, or None")
-    with open_video(path) as container:
-        stream = container.streams.video[0]
-        if reader == "decord":
-            check_decord(container, stream, path)
-            return _read_decord(path, max_frames)
-        return _read_pyav(container, stream, path, max_frames)
+    wanted = _Wanted(max_frames, start, fps)
+    frames, rate = _read(path, wanted, transform or _as_is, reader)
+    return Video(frames, rate)
+
+
+def read_mask(path: Path, *, max_frames: int | None = None, start: float = 0.0, fps: float | None = None) -> Pixels:
+    """Read an image or a video as a mask, uint8 [T or 1, H, W]: 255 where it is bright (at least half), else 0.
+
+    Of an image with transparent parts, see `read_mask_image`. The other arguments are those of `read_video`.
+    """
+    if not is_moving(path):
+        return read_mask_image(path)[None]
+    return _read(path, _Wanted(max_frames, start, fps), _find_bright, "pyav")[0]
+
+
+def is_moving(path: Path) -> bool:
+    """Whether a file is read as a video: by its ending; WebP, PNG and AVIF by how many pictures they hold."""
+    from PIL import UnidentifiedImageError
+
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return True
+    with reading(path):
+        try:
+            with open_image(path) as image:
+                # MPO, TIFF and others hold several pictures, but no film.
+                return image.format in ("WEBP", "PNG", "AVIF", "GIF") and getattr(image, "is_animated", False)
+        except UnidentifiedImageError:
+            return False
+
+
+def resample(total: int, fps: float, wanted_fps: float) -> list[int]:
+    """For each tick of a wanted rate the nearest in time of evenly spaced frames, the earlier of two.
+
+    Args:
+        total: How many frames there are, at least one.
+        fps: Frames per second.
+        wanted_fps: Ticks per second; may be more than `fps`, which repeats frames.
+
+    Returns:
+        Indices from 0 on, rising; as many as fill the same time, at least one.
+    """
+    # What lies within a thousandth of the middle is a tie: rates are rounded.
+    step = fps / wanted_fps
+    count = max(round(total / step), 1)
+    return [min(max(math.ceil(tick * step - 0.501), 0), total - 1) for tick in range(count)]
+
+
+class _SeekError(Exception):
+    """The file has to be read from its beginning."""
 
 
 @contextmanager
@@ -67,14 +139,82 @@ def open_video(path: Path) -> Generator[InputContainer]:
     """Open a file that has a video stream, for reading with PyAV.
 
     Raises:
-        MediaError: When the file is missing, cannot be decoded (in the body, too) or has no video.
+        MediaError: When the file is missing, cannot be decoded (in the body, too) or has no video; when its frames are
+            too large.
     """
     import av
 
-    with _reading(path), av.open(str(path)) as container:
-        if not container.streams.video:
-            raise MediaError("The file has no video.", received=path)
+    # The prefix keeps FFmpeg from taking a name with a colon for an address, and the option from following one.
+    options = {"protocol_whitelist": "file"}
+    with reading(path), av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
+        if container.format.name in ("concat", "hls", "dash", "imf"):
+            raise MediaError("The file is a list of other files.", received=path, expected="a video or image file")
+        stream = find_stream(container, path)
+        context = stream.codec_context
+        if context.width * context.height > MAX_FRAME_PIXELS:
+            raise MediaError(
+                "The frames of the video are too large.",
+                received=f"{path}: {context.width}x{context.height}",
+                expected=f"at most {MAX_FRAME_PIXELS:,} pixels",
+                fix="make it smaller, for example with ffmpeg",
+            )
+        context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # for what comes later in the stream
         yield container
+
+
+def find_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The first video stream that is no cover picture of a sound file.
+
+    Raises:
+        MediaError: When there is none.
+    """
+    from av.stream import Disposition
+
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return stream
+    raise MediaError("The file has no video.", received=path)
+
+
+def read_first_frame(path: Path) -> Pixels:
+    """The first frame of a file, uint8 [H, W, 3], as `read_video` shows it."""
+    with open_video(path) as container:
+        stream = find_stream(container, path)
+        for frame in container.decode(stream):
+            return Screen(path, find_aspect(stream)).show(frame)
+    raise MediaError("The video has no frames.", received=path)
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What the beginning of a video says.
+
+    Args:
+        look: How its frames are shown; height and width are the upright ones.
+        fps: Frames per second by its header; 1.0 where it says nothing.
+        seconds: How long it is by its header; None where it says nothing.
+    """
+
+    look: Look
+    fps: float
+    seconds: float | None
+
+
+def read_facts(path: Path) -> VideoFacts:
+    """Read what the header and the first frame of a video say; the rest is not looked at.
+
+    Raises:
+        MediaError: When the file is missing, is no video, or has no frames.
+    """
+    with open_video(path) as container:
+        stream = find_stream(container, path)
+        if stream.duration is not None and stream.time_base is not None:
+            seconds = float(stream.duration * stream.time_base)
+        else:
+            seconds = container.duration / 1_000_000 if container.duration else None
+        for frame in container.decode(stream):
+            return VideoFacts(Screen(path, find_aspect(stream)).look(frame), find_rate(stream) or 1.0, seconds)
+    raise MediaError("The video has no frames.", received=path)
 
 
 def write_video(path: Path, video: Video, *, manifest: Mapping[str, Any] | None = None, crf: int = 16) -> Path:
@@ -96,54 +236,9 @@ def write_video(path: Path, video: Video, *, manifest: Mapping[str, Any] | None 
     """
     if path.suffix.lower() != ".mp4":
         raise MediaError("A video is written as mp4.", received=path.name, expected="a name that ends in .mp4")
-    with _writing(path) as part:
+    with writing(path) as part:
         _encode(part, video, {"comment": json.dumps(manifest)} if manifest is not None else {}, crf)
     return path
-
-
-def read_image(path: Path) -> Pixels:
-    """Read an image as uint8 [H, W, 3], upright by its EXIF orientation; transparent parts are black.
-
-    Raises:
-        MediaError: When the file is missing or is not an image.
-    """
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    with _reading(path), Image.open(path) as opened:
-        upright = ImageOps.exif_transpose(opened)
-        if upright.has_transparency_data:
-            rgba = upright.convert("RGBA")
-            upright = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
-        elif upright.mode.startswith(("I;16", "I")):
-            # 16-bit grey; Pillow would cut everything above 255 off.
-            return np.repeat((np.asarray(upright, np.uint32) >> 8).astype(np.uint8)[..., None], 3, axis=-1)
-        return np.asarray(upright.convert("RGB"), np.uint8).copy()
-
-
-def write_image(path: Path, frame: Pixels, *, manifest: Mapping[str, Any] | None = None) -> Path:
-    """Write uint8 [H, W, 3] as PNG, with the manifest in a text chunk.
-
-    Raises:
-        MediaError: When the name does not end in .png or the file cannot be written.
-    """
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
-    if path.suffix.lower() != ".png":
-        raise MediaError("An image is written as PNG.", received=path.name, expected="a name that ends in .png")
-    info = PngInfo()
-    if manifest is not None:
-        info.add_text(MANIFEST_KEY, json.dumps(manifest))
-    with _writing(path) as part:
-        Image.fromarray(frame).save(part, format="PNG", pnginfo=info)
-    return path
-
-
-def read_mask(path: Path) -> Pixels:
-    """Read an image or a video as a mask, uint8 [T or 1, H, W]: 255 where it is bright (at least half), else 0."""
-    frames = read_video(path).frames if path.suffix.lower() in VIDEO_SUFFIXES else read_image(path)[None]
-    return cast("Pixels", (frames.max(axis=-1) >= 128) * frames.dtype.type(255))  # noqa: PLR2004 (half of 255)
 
 
 def read_embedded(path: Path) -> dict[str, Any] | None:
@@ -152,39 +247,215 @@ def read_embedded(path: Path) -> dict[str, Any] | None:
     Raises:
         MediaError: When the file cannot be read at all.
     """
-    text: object = None
     if path.suffix.lower() in VIDEO_SUFFIXES:
         with open_video(path) as container:
             text = container.metadata.get("comment")
     else:
-        from PIL import Image
-
-        with _reading(path), Image.open(path) as image:
-            text = image.info.get(MANIFEST_KEY)
+        text = read_text(path)
     try:
         embedded: object = json.loads(text) if isinstance(text, str) else None
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None  # somebody else's comment
     return cast("dict[str, Any]", embedded) if isinstance(embedded, dict) else None
 
 
-def _read_pyav(container: InputContainer, stream: VideoStream, path: Path, max_frames: int | None) -> Video:
+class _Wanted:
+    """Which frames are asked for.
+
+    Args:
+        max_frames: The most; None is no limit.
+        start: Seconds from the first frame.
+        fps: Frames per second; None keeps the file's.
+    """
+
+    def __init__(self, max_frames: int | None, start: float, fps: float | None) -> None:
+        if max_frames is not None and max_frames < 1:
+            raise MediaError("At least one frame must be read.", received=max_frames, expected="1 or more, or None")
+        if not 0 <= start < math.inf:
+            raise MediaError("A start lies within the video.", received=start, expected="seconds, 0 or more")
+        if fps is not None and not 0 < fps <= MAX_RATE:
+            raise MediaError("There is no such rate.", received=fps, expected=f"above 0, up to {MAX_RATE:g}")
+        self.max_frames = max_frames
+        self.start = start
+        self.fps = fps
+
+    def skip(self, rate: float, origin: float) -> int:
+        """Ticks of the file's rate before the first that is wanted; `origin` is the time of the first frame read."""
+        return round((self.start - origin) * rate)
+
+    def count(self, rate: float) -> float:
+        """Ticks of the file's rate that are wanted."""
+        if self.max_frames is None:
+            return math.inf
+        return math.ceil(self.max_frames * (rate / self.fps if self.fps else 1))
+
+    def choose(self, total: int, rate: float) -> Sequence[int]:
+        """Of all ticks of the file's rate from the first that is wanted on, those to show."""
+        if total < 1:
+            return ()
+        ticks = range(total) if self.fps is None else resample(total, rate, self.fps)
+        return ticks[: self.max_frames]
+
+
+class _Shown(NamedTuple):
+    """A frame of a file: when it comes, in seconds from the file's first, and what gives its pixels."""
+
+    time: float
+    show: Callable[[], Pixels]
+
+
+def _read(path: Path, wanted: _Wanted, transform: Callable[[Pixels], Pixels], reader: str) -> tuple[Pixels, float]:
+    if _is_pillow_film(path):
+        with reading(path), open_image(path) as image:
+            shown, rate = _list_pictures(image)
+            return _collect(path, shown, rate, wanted, transform)
+    if reader == "decord":
+        with open_video(path) as container:
+            check_decord(container, find_stream(container, path), path)
+        return _read_decord(path, wanted, transform)
+    if wanted.start > _SEEK_SECONDS:
+        with suppress(_SeekError), open_video(path) as container:
+            return _read_pyav(container, path, wanted, transform, seek=True)
+    with open_video(path) as container:
+        return _read_pyav(container, path, wanted, transform)
+
+
+def _read_pyav(
+    container: InputContainer,
+    path: Path,
+    wanted: _Wanted,
+    transform: Callable[[Pixels], Pixels],
+    *,
+    seek: bool = False,
+) -> tuple[Pixels, float]:
+    stream = find_stream(container, path)
+    rate = find_rate(stream) or 1.0  # a still image has no rate
+    shown = _show_all(container, stream, path, rate, wanted.start if seek else None)
+    return _collect(path, shown, rate, wanted, transform)
+
+
+def _collect(
+    path: Path, shown: Iterable[_Shown], rate: float, wanted: _Wanted, transform: Callable[[Pixels], Pixels]
+) -> tuple[Pixels, float]:
+    """The frames that are wanted, [T, ...], and their rate."""
+    deadline = Deadline(path)
+    times: list[float] = []
+    kept: dict[int, Pixels] = {}
+    earlier: _Shown | None = None
+    num_bytes = skipped = 0
+    enough = wanted.count(rate)
+
+    def keep(index: int, show: Callable[[], Pixels]) -> None:
+        nonlocal num_bytes
+        kept[index] = transform(show())
+        num_bytes += kept[index].nbytes
+        check_memory(path, num_bytes)
+
+    for item in shown:
+        deadline.check()
+        if not times:
+            skipped = wanted.skip(rate, item.time)
+        times.append(item.time)
+        ticks = (item.time - times[0]) * rate - skipped
+        if ticks <= -1:
+            earlier = item  # what shows at the start may have come long before
+            continue
+        if not kept and earlier is not None:
+            keep(len(times) - 2, earlier.show)
+        keep(len(times) - 1, item.show)
+        if len(times) >= skipped + enough and ticks >= enough - 1.5:
+            break
+    if not times:
+        raise MediaError("The video has no frames.", received=path)
+    order = constant_rate(times, rate, None if math.isinf(enough) else skipped + int(enough), path)
+    chosen = wanted.choose(len(order) - skipped, rate)
+    if not chosen:
+        raise MediaError(
+            "The video ends before the start.",
+            received=f"{path}: {wanted.start:g} s of {times[0] + len(order) / rate:.1f} s",
+            expected="a start within the video",
+        )
+    return _stack(path, [order[skipped + tick] for tick in chosen], kept), wanted.fps or rate
+
+
+def _stack(path: Path, indices: Sequence[int], kept: dict[int, Pixels]) -> Pixels:
+    """The frames with these rising indices as one array. Each is let go as soon as it is copied: they fill memory."""
     import numpy as np
 
-    stream.thread_type = "AUTO"
-    fps = float(stream.average_rate or stream.guessed_rate or 0) or 1.0  # a still image has no rate
-    frames: list[Pixels] = []
-    times: list[float] = []
+    first = kept[indices[0]]
+    check_memory(path, first.nbytes * len(indices))
+    frames = np.empty((len(indices), *first.shape), np.uint8)
+    for place, index in enumerate(indices):
+        frames[place] = kept[index]
+        if place + 1 < len(indices) and indices[place + 1] != index:
+            del kept[index]
+    return frames
+
+
+def _show_all(
+    container: InputContainer, stream: VideoStream, path: Path, rate: float, seek: float | None
+) -> Iterator[_Shown]:
+    """All frames in the order in which they show, from the first or from one before `seek` seconds on.
+
+    Raises:
+        _SeekError: When a frame before that cannot be found.
+    """
+    screen = Screen(path, find_aspect(stream))
     timed = has_times(container, stream)
-    for frame in container.decode(stream):
-        times.append(frame.time if timed and frame.pts is not None else len(times) / fps)
-        frames.append(upright(frame))
-        if max_frames is not None and len(frames) >= max_frames and (times[-1] - times[0]) * fps >= max_frames - 1.5:
-            break
-    if not frames:
-        raise MediaError("The video has no frames.", received=path)
-    order = constant_rate(times, fps)[:max_frames]
-    return Video(np.stack([frames[index] for index in order]), fps)
+    frames = decode(container, stream, path)
+    first: float | None = None
+    newest = -1 / rate
+    if seek is not None:
+        opening = next(frames, None)
+        if opening is None or opening.pts is None or stream.time_base is None or not timed:
+            raise _SeekError
+        first = opening.time
+        from av.error import FFmpegError
+
+        try:
+            container.seek(int((first + seek - 1) / stream.time_base), stream=stream)
+        except FFmpegError:
+            raise _SeekError from None
+        # Until a key frame comes, frames refer to others that are missing.
+        frames = dropwhile(lambda frame: not frame.key_frame, decode(container, stream, path))
+    for before, frame, after in neighbours(frames):
+        time = newest + 1 / rate
+        if timed and frame.pts is not None:
+            first = frame.time if first is None else first
+            if frame.time - first > newest:  # times that go back say nothing
+                time = frame.time - first
+        if seek is not None and before is None and time > seek - 1 / rate:
+            raise _SeekError
+        newest = time
+        yield _Shown(time, partial(screen.show, frame, before, after))
+
+
+def decode(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[VideoFrame]:
+    """Decode all frames of a stream, within `MAX_SECONDS` for what lies between two of them."""
+    stream.thread_type = "AUTO"
+    deadline = Deadline(path)
+    for packet in container.demux(stream):
+        deadline.check()
+        yield from packet.decode()
+
+
+def neighbours(frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame | None, VideoFrame, VideoFrame | None]]:
+    """Each frame with the one before and the one after it."""
+    before: VideoFrame | None = None
+    frame: VideoFrame | None = None
+    for after in frames:
+        if frame is not None:
+            yield before, frame, after
+            before = frame
+        frame = after
+    if frame is not None:
+        yield before, frame, None
+
+
+def find_rate(stream: VideoStream) -> float | None:
+    """Frames per second by a file's own word; None when it has none, or one that cannot be."""
+    fps = float(stream.average_rate or stream.guessed_rate or 0)
+    return fps if 0 < fps <= MAX_RATE else None
 
 
 def has_times(container: InputContainer, stream: VideoStream) -> bool:
@@ -192,16 +463,23 @@ def has_times(container: InputContainer, stream: VideoStream) -> bool:
     return not ("avi" in container.format.name and stream.codec_context.name in ("h264", "hevc"))
 
 
-def constant_rate(times: Sequence[float], fps: float) -> list[int]:
+def constant_rate(
+    times: Sequence[float], fps: float, limit: int | None = None, path: Path | None = None
+) -> Sequence[int]:
     """Index of the frame to show at each tick of a constant rate.
 
     Args:
         times: Rising presentation times of the frames, in seconds.
         fps: Ticks per second.
+        limit: The most ticks that are wanted.
+        path: The file, for messages.
 
     Returns:
         0, 1, 2, ... where the frames come evenly already; else, for each tick from the first frame to the last, the
         newest frame that has come by the middle of the tick.
+
+    Raises:
+        MediaError: When a jump in the times makes more than `MAX_TICKS`, and no limit was given.
     """
     import numpy as np
 
@@ -209,33 +487,52 @@ def constant_rate(times: Sequence[float], fps: float) -> list[int]:
     steps = np.diff(stamps)
     # Containers round times to a millisecond and more: a quarter of the usual step is no irregularity.
     if len(steps) == 0 or np.all(np.abs(steps - np.median(steps)) <= np.median(steps) / 4):
-        return list(range(len(times)))
-    middles = (np.arange(round(stamps[-1] * fps) + 1) + 0.5) / fps
-    return [int(count) - 1 for count in np.searchsorted(stamps, middles)]
-
-
-def upright(frame: VideoFrame) -> Pixels:
-    """Pixels of a frame, turned by its rotation tag (degrees counterclockwise)."""
-    import numpy as np
-
-    pixels = frame.to_ndarray(format="rgb24")
-    quarters = round(frame.rotation / 90) % 4
-    return cast("Pixels", np.ascontiguousarray(np.rot90(pixels, quarters)) if quarters else pixels)
+        return range(len(times))
+    count = round(min(stamps[-1] * fps, 2.0**60)) + 1
+    if limit is not None:
+        count = min(count, limit)
+    if count > MAX_TICKS:
+        raise MediaError(
+            "The times of the frames jump.",
+            received=f"{path or 'a video'}: {len(times)} frames over {stamps[-1] / 3600:,.0f} hours",
+            expected=f"at most {MAX_TICKS:,} frames at {fps:g} a second",
+            fix="encode it anew at a constant rate, for example with ffmpeg",
+        )
+    middles = (np.arange(count) + 0.5) / fps
+    return (np.searchsorted(stamps, middles) - 1).tolist()
 
 
 def check_decord(container: InputContainer, stream: VideoStream, path: Path) -> None:
-    """Refuse what decord reads wrongly without saying so."""
+    """Refuse what decord reads wrongly without saying so. The stream is at its beginning, and is read from.
+
+    Raises:
+        MediaError: For codecs other than H.264 and VP9, MPEG-TS, and frames that are not shown as they are stored, but
+            for a rotation.
+    """
     codec = stream.codec_context.name
-    if codec not in _DECORD_CODECS or "mpegts" in container.format.name:
+    plain, received = codec in _DECORD_CODECS and "mpegts" not in container.format.name, ""
+    if plain:
+        screen = Screen(path, find_aspect(stream))
+        look = next((screen.look(frame) for frame in container.decode(stream)), None)
+        if look is not None:
+            turn = look.turn
+            unlike = {
+                "interlaced": look.interlaced,
+                "pixels that are not square": look.aspect != 1,
+                "HDR or wide colours": not look.tone.plain,
+                "mirrored": turn.rows ^ turn.columns ^ turn.exchange,
+            }
+            received = ", ".join(name for name, found in unlike.items() if found)
+    if not plain or received:
         raise MediaError(
             f"decord gives wrong frames for this kind of file: {path}",
-            received=f"{codec} in {container.format.name}",
-            expected="H.264 or VP9, not in an MPEG transport stream",
+            received=received or f"{codec} in {container.format.name}",
+            expected="H.264 or VP9, progressive, SDR, with square pixels, not in an MPEG transport stream",
             fix="read it with pyav",
         )
 
 
-def _read_decord(path: Path, max_frames: int | None) -> Video:
+def _read_decord(path: Path, wanted: _Wanted, transform: Callable[[Pixels], Pixels]) -> tuple[Pixels, float]:
     try:
         from decord import VideoReader  # pyright: ignore[reportMissingImports, reportMissingTypeStubs]
     except ImportError as error:
@@ -246,8 +543,49 @@ def _read_decord(path: Path, max_frames: int | None) -> Video:
             fix="pip install decord, or read with pyav",
         ) from error
     reader: Any = VideoReader(str(path))
-    count = min(len(reader), max_frames or len(reader))
-    return Video(reader.get_batch(list(range(count))).asnumpy(), float(reader.get_avg_fps()))
+    rate = float(reader.get_avg_fps())
+
+    def show(index: int) -> Pixels:
+        return reader[index].asnumpy()
+
+    shown = (_Shown(index / rate, partial(show, index)) for index in range(len(reader)))
+    return _collect(path, shown, rate, wanted, transform)
+
+
+def _is_pillow_film(path: Path) -> bool:
+    """Whether it is a WebP or AVIF that moves, of which FFmpeg reads nothing or a part."""
+    return path.suffix.lower() not in VIDEO_SUFFIXES and is_moving(path)
+
+
+def _list_pictures(image: Any) -> tuple[Iterator[_Shown], float]:
+    """The pictures of a film that Pillow reads, on black, and how many come per second on average."""
+    import numpy as np
+
+    def show(index: int) -> Pixels:
+        image.seek(index)
+        picture = np.asarray(image.convert("RGBA"), np.uint16)
+        return ((picture[..., :3] * picture[..., 3:] + 127) // 255).astype(np.uint8)
+
+    def run() -> Iterator[_Shown]:
+        time = 0.0
+        for index in range(image.n_frames):
+            yield _Shown(time, partial(show, index))
+            time += durations[index]
+
+    durations: list[float] = []
+    for index in range(image.n_frames):
+        image.seek(index)
+        image.load()
+        durations.append((image.info.get("duration") or 100) / 1000)
+    return run(), len(durations) / sum(durations)
+
+
+def _find_bright(pixels: Pixels) -> Pixels:
+    return cast("Pixels", (pixels.max(axis=-1) >= 128) * pixels.dtype.type(255))  # noqa: PLR2004 (half of 255)
+
+
+def _as_is(pixels: Pixels) -> Pixels:
+    return pixels
 
 
 def _encode(path: Path, video: Video, metadata: Mapping[str, str], crf: int) -> None:
@@ -275,38 +613,3 @@ def _encode(path: Path, video: Video, metadata: Mapping[str, str], crf: int) -> 
             frame.pts, frame.time_base = index, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-
-
-@contextmanager
-def _reading(path: Path) -> Generator[None]:
-    """Turn what goes wrong while reading into `MediaError`."""
-    from av.error import FFmpegError
-
-    if not path.is_file():
-        raise MediaError("There is no such file.", received=path, expected="a video or image file")
-    try:
-        yield
-    except (FFmpegError, OSError, ValueError, SyntaxError) as error:
-        raise MediaError(
-            f"The file cannot be read: {_reason(error)}", received=path, expected="a video or image that is whole"
-        ) from error
-
-
-@contextmanager
-def _writing(path: Path) -> Generator[Path]:
-    """Give a temporary path that becomes `path`; turn what goes wrong into `MediaError`."""
-    from av.error import FFmpegError
-
-    try:
-        with atomic_path(path) as part:
-            yield part
-    except (FFmpegError, OSError, ValueError) as error:
-        raise MediaError(
-            f"The file cannot be written: {_reason(error)}",
-            received=path,
-            fix="choose a folder that can be written and has space: --output",
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from easyanimate_core.errors import MediaError, PluginError
-from easyanimate_core.video import check_decord, constant_rate, has_times, open_video, upright
+from easyanimate_core.media import Deadline
+from easyanimate_core.picture import Screen, find_aspect
+from easyanimate_core.video import check_decord, constant_rate, find_rate, find_stream, has_times, open_video
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -23,18 +25,19 @@ if TYPE_CHECKING:
     from av import Packet, VideoFrame
     from av.container import InputContainer
     from easyanimate_core import FrameChoice
+    from easyanimate_core.picture import Look
 
 Frames = NDArray[np.uint8]
 Reader = Literal["pyav", "decord"]
-
-MAX_RATE = 1000.0
-"""Frames per second above which a file's own word on its rate is not believed."""
 
 JUMP_FRAMES = 12
 """A seek costs about as much as decoding this many frames."""
 
 TRIED_KEYS = 3
 """Key frames from which decoding is tried before it begins at the start of the file."""
+
+_NEIGHBOURS = 3
+"""Decoded frames that are kept: what an interlaced frame needs."""
 
 _TRUNCATED = "A video ends before its own index says so; it is damaged."
 
@@ -44,23 +47,21 @@ class Timeline:
     """When each frame of a video shows, read from its packets without decoding.
 
     Args:
-        stamps: Presentation times of the frames in the stream's own units, rising.
+        stamps: Presentation times of the frames in the stream's own units, rising; numbers from 0 on without times.
         order: Index into `stamps` for each tick of a constant rate; 0, 1, 2, ... where the frames come evenly.
         keys: Ticks at which a key frame shows.
         fps: Ticks per second.
-        height: In pixels, upright.
-        width: In pixels, upright.
+        look: How the frames are shown: size, whether they are interlaced, shape of the pixels, colours.
         timed: Whether the file says when its frames show; if not, they are found by counting from the first.
         hidden: How many frames are stored that never show: a cut without encoding leaves some in front.
         leading: Whether frames that show before a key frame are stored after it (an open group of pictures).
     """
 
     stamps: tuple[int, ...]
-    order: tuple[int, ...]
+    order: Sequence[int]
     keys: tuple[int, ...]
     fps: float
-    height: int
-    width: int
+    look: Look
     timed: bool = True
     hidden: int = 0
     leading: bool = False
@@ -68,6 +69,21 @@ class Timeline:
     def __len__(self) -> int:
         """Frames at the constant rate."""
         return len(self.order)
+
+    @property
+    def height(self) -> int:
+        """In pixels, as shown: upright, with square pixels."""
+        return self.look.height
+
+    @property
+    def width(self) -> int:
+        """The same."""
+        return self.look.width
+
+    @property
+    def interlaced(self) -> bool:
+        """Whether the file's frames are two fields each; `read_frames` gives whole pictures."""
+        return self.look.interlaced
 
     @property
     def seconds(self) -> float:
@@ -89,13 +105,16 @@ def read_timeline(path: Path) -> Timeline:
     """Read the times of all frames.
 
     Raises:
-        MediaError: When the file is missing, is no video, has no frames, or is shorter than its index says.
+        MediaError: When the file is missing, is no video, has no frames, is shorter than its index says, takes too long
+            to read, or has a jump in its times.
     """
     with open_video(path) as container:
-        stream = _find_stream(container, path)
+        stream = find_stream(container, path)
+        deadline = Deadline(path)
         first: VideoFrame | None = None
         packets: list[_Stored] = []
         for packet in container.demux(stream):
+            deadline.check()
             if first is None:
                 first = next(iter(_decode(packet)), None)
             if packet.size:
@@ -103,22 +122,20 @@ def read_timeline(path: Path) -> Timeline:
         if first is None:
             raise MediaError("The video has no frames.", received=path)
         _refuse_truncated(container, packets, path)
-        timed = has_times(container, stream)
+        timed = has_times(container, stream) and _stamp(first) is not None
         shown, hidden = _sort_shown(packets, first, timed=timed)
         stamps = [stamp for stamp, _ in shown]
         unit = float(stream.time_base or 1)
         fps = _rate(stream, stamps, unit)
-        order = constant_rate([stamp * unit for stamp in stamps], fps)
+        order = constant_rate([stamp * unit for stamp in stamps], fps, path=path) if timed else range(len(stamps))
         keyed = {index for index, (_, key) in enumerate(shown) if key}
         keys = [tick for tick, index in enumerate(order) if index in keyed and (tick == 0 or order[tick - 1] != index)]
-        height, width = _upright_size(first)
         return Timeline(
             tuple(stamps),
-            tuple(order),
+            order,
             tuple(keys),
             fps,
-            height,
-            width,
+            Screen(path, find_aspect(stream)).look(first),
             timed=timed,
             hidden=hidden,
             leading=_has_leading(packets),
@@ -126,13 +143,13 @@ def read_timeline(path: Path) -> Timeline:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Height and width in pixels, upright, from the first frame; the rest is not looked at.
+    """Height and width in pixels, as shown, from the first frame; the rest is not looked at.
 
     Raises:
         MediaError: When the file is missing, is no video but an image, has no frames, or ends before its index says so.
     """
     with open_video(path) as container:
-        stream = _find_stream(container, path)
+        stream = find_stream(container, path)
         if container.format.name.endswith(("_pipe", "image2")):
             raise MediaError("The file is an image, not a video.", received=path)
         # Only the index of mp4 has byte offsets; that of others may be guessed.
@@ -141,7 +158,8 @@ def read_size(path: Path) -> tuple[int, int]:
             raise MediaError(_TRUNCATED, received=f"{path}: {path.stat().st_size} of {max(ends)} bytes")
         for packet in container.demux(stream):
             for frame in _decode(packet):
-                return _upright_size(frame)
+                look = Screen(path, find_aspect(stream)).look(frame)
+                return look.height, look.width
     raise MediaError("The video has no frames.", received=path)
 
 
@@ -213,16 +231,6 @@ def _describe(packet: Packet) -> _Stored:
     return _Stored(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard, packet.is_corrupt)
 
 
-def _find_stream(container: InputContainer, path: Path) -> Any:
-    """The first video stream that is no cover picture of a sound file."""
-    from av.stream import Disposition
-
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
-    raise MediaError("The file has no video.", received=path)
-
-
 def _decode(packet: Packet) -> list[VideoFrame]:
     """The frames that a packet completes; none where it is damaged, as players do."""
     from av.error import InvalidDataError
@@ -247,11 +255,10 @@ def _refuse_truncated(container: InputContainer, packets: Sequence[_Stored], pat
 
 def _sort_shown(packets: Sequence[_Stored], first: VideoFrame, *, timed: bool) -> tuple[list[tuple[int, bool]], int]:
     """Time and whether it is a key frame, of each frame that shows, and how many do not."""
-    times = [
-        (packet.pts if timed and packet.pts is not None else packet.dts, packet.key)
-        for packet in packets
-        if not (packet.discard or packet.corrupt)
-    ]
+    stored = [packet for packet in packets if not (packet.discard or packet.corrupt)]
+    if not timed and any(packet.dts is None for packet in stored):
+        return [(index, packet.key) for index, packet in enumerate(stored)], len(packets) - len(stored)
+    times = [(packet.pts if timed and packet.pts is not None else packet.dts, packet.key) for packet in stored]
     begin = _stamp(first) if timed else None
     ordered = sorted((time, key) for time, key in times if time is not None and (begin is None or time >= begin))
     following = [time for time, _ in ordered[1:]]
@@ -272,15 +279,7 @@ def _has_leading(packets: Sequence[_Stored]) -> bool:
 
 def _rate(stream: Any, stamps: Sequence[int], unit: float) -> float:
     """Frames per second: what the file says, unless the times of its frames make that impossible."""
-    fps = float(stream.average_rate or stream.guessed_rate or 0)
-    if 0 < fps <= MAX_RATE:
-        return fps
-    return (len(stamps) - 1) / ((stamps[-1] - stamps[0]) * unit) if len(stamps) > 1 else 1.0
-
-
-def _upright_size(frame: VideoFrame) -> tuple[int, int]:
-    """Height and width of a frame; its rotation tag counts."""
-    return (frame.width, frame.height) if round(frame.rotation / 90) % 2 else (frame.height, frame.width)
+    return find_rate(stream) or ((len(stamps) - 1) / ((stamps[-1] - stamps[0]) * unit) if len(stamps) > 1 else 1.0)
 
 
 def _stamp(frame: VideoFrame) -> int | None:
@@ -295,8 +294,13 @@ def _read_pyav(
     path: Path, positions: Sequence[int], timeline: Timeline, transform: Callable[[Frames], Frames]
 ) -> dict[int, Frames]:
     """Frames by their index into `timeline.stamps`; `positions` rise."""
+    deadline = Deadline(path)
+    found: dict[int, Frames] = {}
     with closing(_Cursor(path, timeline)) as cursor:
-        return {position: transform(upright(cursor.find(position))) for position in positions}
+        for position in positions:
+            deadline.check()
+            found[position] = transform(cursor.show(position))
+    return found
 
 
 class _Cursor:
@@ -311,9 +315,31 @@ class _Cursor:
         self._timeline = timeline
         self._run: Generator[tuple[int, VideoFrame]] | None = None
         self._position = -1
+        self._screen = Screen(path, timeline.look.aspect, (timeline.height, timeline.width))
+        self._recent: dict[int, VideoFrame] = {}
+
+    def show(self, wanted: int) -> Frames:
+        """The pixels of the frame with this index into the timeline's stamps; indices rise from call to call."""
+        before = self._find_neighbour(wanted - 1) if self._timeline.interlaced else None
+        frame = self.find(wanted)
+        if not frame.interlaced_frame:
+            return self._screen.show(frame)
+        before = before or self._find_neighbour(wanted - 1)
+        return self._screen.show(frame, before, self._find_neighbour(wanted + 1))
+
+    def _find_neighbour(self, wanted: int) -> VideoFrame | None:
+        """A frame beside another; None where there is none, or where it is damaged."""
+        if not 0 <= wanted < len(self._timeline.stamps):
+            return None
+        try:
+            return self.find(wanted)
+        except MediaError:
+            return None
 
     def find(self, wanted: int) -> VideoFrame:
-        """The frame with this index into the timeline's stamps; indices rise from call to call."""
+        """The frame with this index into the timeline's stamps; quickest where indices rise from call to call."""
+        if wanted in self._recent:
+            return self._recent[wanted]
         known = self._timeline.key_positions if self._timeline.timed else ()
         keys = [key for key in known[: bisect_right(known, wanted)] if key]
         frame = None if keys and keys[-1] > self._position + JUMP_FRAMES else self._go_on(wanted)
@@ -339,6 +365,8 @@ class _Cursor:
     def _go_on(self, wanted: int) -> VideoFrame | None:
         for position, frame in self._run or ():
             self._position = position
+            self._recent[position] = frame
+            self._recent.pop(next(iter(self._recent)) if len(self._recent) > _NEIGHBOURS else -1, None)
             if position >= wanted:
                 return frame if position == wanted else None
         return None
@@ -353,7 +381,7 @@ def _decode_from(path: Path, timeline: Timeline, start: int) -> Generator[tuple[
     from av.error import FFmpegError
 
     with open_video(path) as container:
-        stream = _find_stream(container, path)
+        stream = find_stream(container, path)
         if start:
             try:
                 container.seek(timeline.stamps[start], stream=stream)

@@ -5,13 +5,12 @@ Axes: T frames, H height, W width, 3 red, green, blue; pixels are uint8.
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 from easyanimate_core.errors import MediaError
-from easyanimate_core.video import VIDEO_SUFFIXES, read_image
-from PIL import ExifTags, Image
+from easyanimate_core.image import read_image, read_image_size
+from easyanimate_core.media import VIDEO_SUFFIXES
 
 from easyanimate_data.frames import read_frames, read_size, read_timeline
 from easyanimate_data.training.bucket import cover
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from easyanimate_data.frames import Frames, Reader, Timeline
     from easyanimate_data.training.entry import Entry
 
-TURNED = range(5, 9)
-"""Values of the EXIF orientation that exchange height and width."""
-
 
 def find_size(entry: Entry) -> tuple[int, int]:
     """Height and width in pixels, upright, from the beginning of the file.
@@ -35,19 +31,13 @@ def find_size(entry: Entry) -> tuple[int, int]:
     """
     if entry.kind == "video":
         return read_size(entry.path)
-    if not entry.path.is_file():
-        raise MediaError("There is no such file.", received=entry.path, expected="a video or image file")
     try:
-        with Image.open(entry.path) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation) in TURNED
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except (OSError, ValueError, SyntaxError, struct.error) as error:
-        untold = entry.path.suffix.lower() in VIDEO_SUFFIXES
-        raise MediaError(
-            f"The image cannot be read: {error}.",
-            received=entry.path,
-            fix='a row of a video needs the type "video"' if untold else None,
-        ) from error
+        return read_image_size(entry.path)
+    except MediaError as error:
+        if entry.path.suffix.lower() in VIDEO_SUFFIXES:
+            fix = 'a row of a video needs the type "video"'
+            raise MediaError(error.message, received=error.received, expected=error.expected, fix=fix) from error
+        raise
 
 
 def read_covering(
