@@ -40,6 +40,8 @@ MANIFEST_KEY = "easyanimate"
 _ORIENTATION = 0x0112
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
+_HEIF_BRANDS = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"hevc"))
+_BRAND_END = 12
 _HALF = 128
 _SIXTEEN_BITS = 0xFFFF
 _SAME = 1
@@ -341,7 +343,25 @@ def _is_identity(transform: Any) -> bool:
 
 
 def _read_by_ffmpeg(path: Path) -> Pixels:
-    """What Pillow does not know, such as HEIC."""
-    from easyanimate_core.video import read_first_frame
+    """What Pillow does not know, such as HEIC.
 
+    Raises:
+        MediaError: When it is a video.
+    """
+    from easyanimate_core.stream import open_video, read_first_frame
+
+    with path.open("rb") as file:
+        brand = file.read(_BRAND_END)
+    with open_video(path) as container:
+        still = container.format.name.endswith(("_pipe", "image2")) or brand[4:] in _HEIF_BRANDS
+        tiles = len(container.streams.video)
+    if not still:
+        raise MediaError("The file is no image.", received=path, expected="an image, such as PNG, JPEG or HEIC")
+    if tiles > 1:
+        raise MediaError(
+            "The HEIC picture is stored in tiles, which cannot be put together here.",
+            received=f"{path}: {tiles} tiles",
+            expected="PNG, JPEG, WebP, AVIF, TIFF, or HEIC of one piece",
+            fix="export it as JPEG or PNG",
+        )
     return read_first_frame(path)

@@ -113,6 +113,7 @@ class Screen:
         self._path = path
         self._aspect = aspect
         self._size = size
+        self._turns: dict[int, Turn] = {}
         self._toner: tuple[tuple[Any, ...], Graph] | None = None
 
     def look(self, frame: VideoFrame) -> Look:
@@ -136,7 +137,9 @@ class Screen:
                 expected="a video in SDR, HLG or PQ (HDR10)",
                 fix="export it as HDR10 or SDR",
             )
-        turn = _find_turn(frame)
+        if frame.rotation not in self._turns:
+            self._turns[frame.rotation] = _find_turn(frame)
+        turn = self._turns[frame.rotation]
         size = (width, height) if turn.exchange else (height, width)
         return Look(*size, bool(frame.interlaced_frame), self._aspect, turn, find_tone(frame))
 
@@ -252,10 +255,17 @@ def _square(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
 
 
 def _find_turn(frame: VideoFrame) -> Turn:
+    """By its display matrix.
+
+    It is asked of a copy: PyAV ties a frame to its side data in a circle, so that it lives until the collector comes.
+    If that is after a fork, the threads that converted it are gone, and freeing them never ends.
+    """
     from av.sidedata.sidedata import Type
 
-    matrix = frame.side_data.get(cast("Any", Type.DISPLAYMATRIX))
-    return Turn() if matrix is None else Turn.from_matrix(bytes(matrix))
+    graph = _build_graph(frame, "null")
+    graph.push(frame)
+    matrix = cast("VideoFrame", graph.pull()).side_data.get(cast("Any", Type.DISPLAYMATRIX))
+    return UPRIGHT if matrix is None else Turn.from_matrix(bytes(matrix))
 
 
 def _contiguous(pixels: Pixels) -> Pixels:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from fractions import Fraction
 from functools import partial
 from itertools import dropwhile
@@ -20,16 +19,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from easyanimate_core.errors import MediaError
 from easyanimate_core.image import open_image, read_image, read_mask_image, read_text, write_image
 from easyanimate_core.media import VIDEO_SUFFIXES, Deadline, check_memory, reading, writing
-from easyanimate_core.picture import MAX_FRAME_PIXELS, Look, Screen, find_aspect
+from easyanimate_core.picture import Screen, find_aspect
+from easyanimate_core.rate import constant_rate, resample
 from easyanimate_core.request import Video
+from easyanimate_core.stream import MAX_RATE, decode, find_rate, find_stream, has_times, neighbours, open_video
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
-    from av import VideoFrame, VideoStream
+    from av import VideoStream
     from av.container import InputContainer
 
     Pixels = npt.NDArray[np.uint8]
@@ -43,12 +44,6 @@ __all__ = [
     "write_image",
     "write_video",
 ]
-
-MAX_TICKS = 4_000_000
-"""The most frames that a video may have at its constant rate: two days and more at 24 a second."""
-
-MAX_RATE = 1000.0
-"""Frames per second above which a file's own word on its rate is not believed."""
 
 _DECORD_CODECS = frozenset({"h264", "vp9"})
 _FPS_LIMIT = 1001  # the denominator of the broadcast rates, such as 30000/1001
@@ -113,110 +108,6 @@ def is_moving(path: Path) -> bool:
             return False
 
 
-def resample(total: int, fps: float, wanted_fps: float) -> list[int]:
-    """For each tick of a wanted rate the nearest in time of evenly spaced frames, the earlier of two.
-
-    Args:
-        total: How many frames there are, at least one.
-        fps: Frames per second.
-        wanted_fps: Ticks per second; may be more than `fps`, which repeats frames.
-
-    Returns:
-        Indices from 0 on, rising; as many as fill the same time, at least one.
-    """
-    # What lies within a thousandth of the middle is a tie: rates are rounded.
-    step = fps / wanted_fps
-    count = max(round(total / step), 1)
-    return [min(max(math.ceil(tick * step - 0.501), 0), total - 1) for tick in range(count)]
-
-
-class _SeekError(Exception):
-    """The file has to be read from its beginning."""
-
-
-@contextmanager
-def open_video(path: Path) -> Generator[InputContainer]:
-    """Open a file that has a video stream, for reading with PyAV.
-
-    Raises:
-        MediaError: When the file is missing, cannot be decoded (in the body, too) or has no video; when its frames are
-            too large.
-    """
-    import av
-
-    # The prefix keeps FFmpeg from taking a name with a colon for an address, and the option from following one.
-    options = {"protocol_whitelist": "file"}
-    with reading(path), av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
-        if container.format.name in ("concat", "hls", "dash", "imf"):
-            raise MediaError("The file is a list of other files.", received=path, expected="a video or image file")
-        stream = find_stream(container, path)
-        context = stream.codec_context
-        if context.width * context.height > MAX_FRAME_PIXELS:
-            raise MediaError(
-                "The frames of the video are too large.",
-                received=f"{path}: {context.width}x{context.height}",
-                expected=f"at most {MAX_FRAME_PIXELS:,} pixels",
-                fix="make it smaller, for example with ffmpeg",
-            )
-        context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # for what comes later in the stream
-        yield container
-
-
-def find_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The first video stream that is no cover picture of a sound file.
-
-    Raises:
-        MediaError: When there is none.
-    """
-    from av.stream import Disposition
-
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
-    raise MediaError("The file has no video.", received=path)
-
-
-def read_first_frame(path: Path) -> Pixels:
-    """The first frame of a file, uint8 [H, W, 3], as `read_video` shows it."""
-    with open_video(path) as container:
-        stream = find_stream(container, path)
-        for frame in container.decode(stream):
-            return Screen(path, find_aspect(stream)).show(frame)
-    raise MediaError("The video has no frames.", received=path)
-
-
-@dataclass(frozen=True)
-class VideoFacts:
-    """What the beginning of a video says.
-
-    Args:
-        look: How its frames are shown; height and width are the upright ones.
-        fps: Frames per second by its header; 1.0 where it says nothing.
-        seconds: How long it is by its header; None where it says nothing.
-    """
-
-    look: Look
-    fps: float
-    seconds: float | None
-
-
-def read_facts(path: Path) -> VideoFacts:
-    """Read what the header and the first frame of a video say; the rest is not looked at.
-
-    Raises:
-        MediaError: When the file is missing, is no video, or has no frames.
-    """
-    with open_video(path) as container:
-        stream = find_stream(container, path)
-        if stream.duration is not None and stream.time_base is not None:
-            seconds = float(stream.duration * stream.time_base)
-        else:
-            seconds = container.duration / 1_000_000 if container.duration else None
-        for frame in container.decode(stream):
-            return VideoFacts(Screen(path, find_aspect(stream)).look(frame), find_rate(stream) or 1.0, seconds)
-    raise MediaError("The video has no frames.", received=path)
-
-
 def write_video(path: Path, video: Video, *, manifest: Mapping[str, Any] | None = None, crf: int = 16) -> Path:
     """Write H.264 in mp4 that every player shows (yuv420p, BT.709), with the manifest inside.
 
@@ -257,6 +148,10 @@ def read_embedded(path: Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None  # somebody else's comment
     return cast("dict[str, Any]", embedded) if isinstance(embedded, dict) else None
+
+
+class _SeekError(Exception):
+    """The file has to be read from its beginning."""
 
 
 class _Wanted:
@@ -428,78 +323,6 @@ def _show_all(
             raise _SeekError
         newest = time
         yield _Shown(time, partial(screen.show, frame, before, after))
-
-
-def decode(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[VideoFrame]:
-    """Decode all frames of a stream, within `MAX_SECONDS` for what lies between two of them."""
-    stream.thread_type = "AUTO"
-    deadline = Deadline(path)
-    for packet in container.demux(stream):
-        deadline.check()
-        yield from packet.decode()
-
-
-def neighbours(frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame | None, VideoFrame, VideoFrame | None]]:
-    """Each frame with the one before and the one after it."""
-    before: VideoFrame | None = None
-    frame: VideoFrame | None = None
-    for after in frames:
-        if frame is not None:
-            yield before, frame, after
-            before = frame
-        frame = after
-    if frame is not None:
-        yield before, frame, None
-
-
-def find_rate(stream: VideoStream) -> float | None:
-    """Frames per second by a file's own word; None when it has none, or one that cannot be."""
-    fps = float(stream.average_rate or stream.guessed_rate or 0)
-    return fps if 0 < fps <= MAX_RATE else None
-
-
-def has_times(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether the file tells when its frames show: AVI does not, and what FFmpeg guesses for these codecs is wrong."""
-    return not ("avi" in container.format.name and stream.codec_context.name in ("h264", "hevc"))
-
-
-def constant_rate(
-    times: Sequence[float], fps: float, limit: int | None = None, path: Path | None = None
-) -> Sequence[int]:
-    """Index of the frame to show at each tick of a constant rate.
-
-    Args:
-        times: Rising presentation times of the frames, in seconds.
-        fps: Ticks per second.
-        limit: The most ticks that are wanted.
-        path: The file, for messages.
-
-    Returns:
-        0, 1, 2, ... where the frames come evenly already; else, for each tick from the first frame to the last, the
-        newest frame that has come by the middle of the tick.
-
-    Raises:
-        MediaError: When a jump in the times makes more than `MAX_TICKS`, and no limit was given.
-    """
-    import numpy as np
-
-    stamps = np.asarray(times, np.float64) - times[0]
-    steps = np.diff(stamps)
-    # Containers round times to a millisecond and more: a quarter of the usual step is no irregularity.
-    if len(steps) == 0 or np.all(np.abs(steps - np.median(steps)) <= np.median(steps) / 4):
-        return range(len(times))
-    count = round(min(stamps[-1] * fps, 2.0**60)) + 1
-    if limit is not None:
-        count = min(count, limit)
-    if count > MAX_TICKS:
-        raise MediaError(
-            "The times of the frames jump.",
-            received=f"{path or 'a video'}: {len(times)} frames over {stamps[-1] / 3600:,.0f} hours",
-            expected=f"at most {MAX_TICKS:,} frames at {fps:g} a second",
-            fix="encode it anew at a constant rate, for example with ffmpeg",
-        )
-    middles = (np.arange(count) + 0.5) / fps
-    return (np.searchsorted(stamps, middles) - 1).tolist()
 
 
 def check_decord(container: InputContainer, stream: VideoStream, path: Path) -> None:

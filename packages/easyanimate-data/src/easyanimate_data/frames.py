@@ -15,7 +15,9 @@ import numpy as np
 from easyanimate_core.errors import MediaError, PluginError
 from easyanimate_core.media import Deadline
 from easyanimate_core.picture import Screen, find_aspect
-from easyanimate_core.video import check_decord, constant_rate, find_rate, find_stream, has_times, open_video
+from easyanimate_core.rate import constant_rate
+from easyanimate_core.stream import find_rate, find_stream, has_times, open_video
+from easyanimate_core.video import check_decord
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:

@@ -1,0 +1,144 @@
+"""Opens the video of a file and decodes it frame by frame, within limits."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# PyAV and NumPy leave some of their types open.
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from easyanimate_core.errors import MediaError
+from easyanimate_core.media import Deadline, reading
+from easyanimate_core.picture import MAX_FRAME_PIXELS, Look, Screen, find_aspect
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+    from av import VideoFrame, VideoStream
+    from av.container import InputContainer
+
+    Pixels = npt.NDArray[np.uint8]
+
+MAX_RATE = 1000.0
+"""Frames per second above which a file's own word on its rate is not believed."""
+
+
+@contextmanager
+def open_video(path: Path) -> Generator[InputContainer]:
+    """Open a file that has a video stream, for reading with PyAV.
+
+    Raises:
+        MediaError: When the file is missing, cannot be decoded (in the body, too) or has no video; when its frames are
+            too large.
+    """
+    import av
+
+    # The prefix keeps FFmpeg from taking a name with a colon for an address, and the option from following one.
+    options = {"protocol_whitelist": "file"}
+    with reading(path), av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
+        if container.format.name in ("concat", "hls", "dash", "imf"):
+            raise MediaError("The file is a list of other files.", received=path, expected="a video or image file")
+        stream = find_stream(container, path)
+        context = stream.codec_context
+        if context.width * context.height > MAX_FRAME_PIXELS:
+            raise MediaError(
+                "The frames of the video are too large.",
+                received=f"{path}: {context.width}x{context.height}",
+                expected=f"at most {MAX_FRAME_PIXELS:,} pixels",
+                fix="make it smaller, for example with ffmpeg",
+            )
+        context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # for what comes later in the stream
+        yield container
+
+
+def find_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The first video stream that is no cover picture of a sound file.
+
+    Raises:
+        MediaError: When there is none.
+    """
+    from av.stream import Disposition
+
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return stream
+    raise MediaError("The file has no video.", received=path)
+
+
+def decode(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[VideoFrame]:
+    """Decode all frames of a stream, within `MAX_SECONDS` for what lies between two of them."""
+    stream.thread_type = "AUTO"
+    deadline = Deadline(path)
+    for packet in container.demux(stream):
+        deadline.check()
+        yield from packet.decode()
+
+
+def neighbours(frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame | None, VideoFrame, VideoFrame | None]]:
+    """Each frame with the one before and the one after it."""
+    before: VideoFrame | None = None
+    frame: VideoFrame | None = None
+    for after in frames:
+        if frame is not None:
+            yield before, frame, after
+            before = frame
+        frame = after
+    if frame is not None:
+        yield before, frame, None
+
+
+def find_rate(stream: VideoStream) -> float | None:
+    """Frames per second by a file's own word; None when it has none, or one that cannot be."""
+    fps = float(stream.average_rate or stream.guessed_rate or 0)
+    return fps if 0 < fps <= MAX_RATE else None
+
+
+def has_times(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the file tells when its frames show: AVI does not, and what FFmpeg guesses for these codecs is wrong."""
+    return not ("avi" in container.format.name and stream.codec_context.name in ("h264", "hevc"))
+
+
+def read_first_frame(path: Path) -> Pixels:
+    """The first frame of a file, uint8 [H, W, 3], as `read_video` shows it."""
+    with open_video(path) as container:
+        stream = find_stream(container, path)
+        for frame in container.decode(stream):
+            return Screen(path, find_aspect(stream)).show(frame)
+    raise MediaError("The video has no frames.", received=path)
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What the beginning of a video says.
+
+    Args:
+        look: How its frames are shown; height and width are the upright ones.
+        fps: Frames per second by its header; 1.0 where it says nothing.
+        seconds: How long it is by its header; None where it says nothing.
+    """
+
+    look: Look
+    fps: float
+    seconds: float | None
+
+
+def read_facts(path: Path) -> VideoFacts:
+    """Read what the header and the first frame of a video say; the rest is not looked at.
+
+    Raises:
+        MediaError: When the file is missing, is no video, or has no frames.
+    """
+    with open_video(path) as container:
+        stream = find_stream(container, path)
+        if stream.duration is not None and stream.time_base is not None:
+            seconds = float(stream.duration * stream.time_base)
+        else:
+            seconds = container.duration / 1_000_000 if container.duration else None
+        for frame in container.decode(stream):
+            return VideoFacts(Screen(path, find_aspect(stream)).look(frame), find_rate(stream) or 1.0, seconds)
+    raise MediaError("The video has no frames.", received=path)
