@@ -1,9 +1,12 @@
 """Frames at a constant rate: which of those that a file has shows at which tick."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# NumPy leaves some of its types open.
+
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from easyanimate_core.errors import MediaError
 
@@ -51,7 +54,7 @@ def constant_rate(
             fix="encode it anew at a constant rate, for example with ffmpeg",
         )
     middles = (np.arange(count) + 0.5) / fps
-    return (np.searchsorted(stamps, middles) - 1).tolist()
+    return cast("list[int]", (np.searchsorted(stamps, middles) - 1).tolist())
 
 
 def resample(total: int, fps: float, wanted_fps: float) -> list[int]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from easyanimate_core.errors import MediaError
+from easyanimate_core.image import read_image
 from easyanimate_core.manifest import InputFile
+from easyanimate_core.rate import resample
 from easyanimate_core.request import Video
-from easyanimate_core.video import open_video, read_image, read_mask, read_video
+from easyanimate_core.stream import find_rate, find_stream, open_video
+from easyanimate_core.video import read_mask, read_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -73,47 +75,38 @@ class _Sampling:
 
     def read(self, path: Path) -> Video:
         """What a clip takes of a file."""
-        fps, _ = read_length(path)
-        return self.take(read_video(path, max_frames=self._count(fps)), path)
+        return read_video(path, max_frames=self.num_frames, start=self.start, fps=self.fps)
 
     def read_mask(self, path: Path) -> Any:
         """The same of a mask; a picture masks all frames."""
-        mask = read_mask(path)
-        return mask if len(mask) == 1 else mask[self._choose(len(mask), read_length(path)[0], path)]
+        return read_mask(path, max_frames=self.num_frames, start=self.start, fps=self.fps)
 
-    def take(self, video: Video, path: Path | None = None) -> Video:
+    def take(self, video: Video) -> Video:
         """What a clip takes of a video in memory."""
-        return Video(video.frames[self._choose(len(video.frames), video.fps, path)], self.fps or video.fps)
+        return Video(video.frames[self._choose(len(video.frames), video.fps)], self.fps or video.fps)
 
     def take_mask(self, mask: Any, video: Any) -> Any:
         """The same of its mask, where that has a frame for each of the video's."""
         each = isinstance(video, Video) and len(getattr(mask, "shape", ())) > 0 and len(mask) == len(video.frames)
-        return mask[self._choose(len(mask), video.fps, None)] if each else mask
+        return mask[self._choose(len(mask), video.fps)] if each else mask
 
-    def _count(self, fps: float) -> int:
-        """Frames of a video of this rate that are enough."""
-        return round(self.start * fps) + math.ceil(self.num_frames * (fps / self.fps if self.fps else 1)) + 1
-
-    def _choose(self, total: int, fps: float, path: Path | None) -> list[int]:
-        """Which of so many frames are taken: of each tick the nearest in time, of two the earlier."""
+    def _choose(self, total: int, fps: float) -> list[int]:
+        """Which of so many frames are taken."""
         first = round(self.start * fps)
         if first >= total:
             raise MediaError(
                 "The video has ended where the clip starts.",
-                received=f"{path or 'a video'}: {total / fps:g} seconds, --video-start {self.start:g}",
+                received=f"{total / fps:g} seconds, --video-start {self.start:g}",
                 expected="a start before its end",
             )
-        step = fps / (self.fps or fps)
-        # What lies within a thousandth of the middle is a tie: rates are rounded.
-        ticks = range(max(round((total - first) / step), 1))[: self.num_frames]
-        return [min(first + max(math.ceil(tick * step - 0.501), 0), total - 1) for tick in ticks]
+        return [first + tick for tick in resample(total - first, fps, self.fps or fps)[: self.num_frames]]
 
 
 def read_length(path: Path) -> tuple[float, float | None]:
     """Frames per second and seconds of a video by its header; None where it does not say how long it is."""
     with open_video(path) as container:
-        stream = container.streams.video[0]
-        fps = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
+        stream = find_stream(container, path)
+        fps = find_rate(stream) or 1.0
         if stream.duration is not None and stream.time_base is not None:
             return fps, float(stream.duration * stream.time_base)
         return fps, container.duration / 1_000_000 if container.duration else None

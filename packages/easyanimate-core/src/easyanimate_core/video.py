@@ -266,9 +266,9 @@ def _collect(
     chosen = wanted.choose(len(order) - skipped, rate)
     if not chosen:
         raise MediaError(
-            "The video ends before the start.",
-            received=f"{path}: {wanted.start:g} s of {times[0] + len(order) / rate:.1f} s",
-            expected="a start within the video",
+            "The video has ended where the clip starts.",
+            received=f"{path}: {times[0] + len(order) / rate:g} seconds, start {wanted.start:g}",
+            expected="a start before its end",
         )
     return _stack(path, [order[skipped + tick] for tick in chosen], kept), wanted.fps or rate
 
