@@ -1,6 +1,7 @@
 """Which tests run: slow ones with `--run-slow`, those for a GPU where there is one; their seed, and no deadlines."""
 
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -8,6 +9,12 @@ from hypothesis import HealthCheck, settings
 # A busy machine fails no test.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-machine")
+
+
+@pytest.fixture(autouse=True)
+def _no_weights_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep weights that were downloaded on this machine, or by another test, out of a test."""
+    monkeypatch.setenv("EA_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture(autouse=True)

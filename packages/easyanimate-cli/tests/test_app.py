@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from easyanimate_core.download import models_home
 from easyanimate_core.machine import Device, Machine
 from easyanimate_core.manifest import read_manifest
 from easyanimate_core.registry import Plugins
@@ -258,9 +259,11 @@ class TestWeights:
         assert result.code == 0, result.err
         for words in ("Apache-2.0", "14.0 GB", "ea run --model fake --weights official"):
             assert words in result.err
-        assert result.out == f"{Path('models/Diffusion_Transformer/Fake')}\n"
+        folder = models_home() / "Diffusion_Transformer" / "Fake"
+        assert result.out == f"{folder}\n"
         assert ea("run", "--model", "fake", "--prompt", "x").code == 0
-        assert fake.loads[0].weights.path == Path("models/Diffusion_Transformer/Fake")
+        assert fake.loads[0].weights.path == folder
+        assert str(models_home()) in ea("weights").err
 
     def test_an_unsafe_archive_is_refused(self, ea):
         Path("evil").write_text("x", encoding="utf-8")
@@ -269,7 +272,16 @@ class TestWeights:
         result = ea("weights", "pull", "fake", "--from", "evil.tar")
         assert result.code == 2
         assert "unsafe" in result.err
-        assert not Path("models/Diffusion_Transformer/Fake").exists()
+        assert not models_home().exists()
+
+    def test_an_archive_of_something_else_is_refused(self, ea):
+        Path("model_index.json").write_text("{", encoding="utf-8")
+        Path("model.safetensors").write_text("x", encoding="utf-8")
+        with tarfile.open("else.tar", "w") as tar:
+            for name in ("model_index.json", "model.safetensors"):
+                tar.add(name, f"Else/{name}")
+        assert ea("weights", "pull", "fake", "--from", "else.tar").code == 2
+        assert not models_home().exists()
 
     def test_pull_of_weights_that_are_shipped(self, ea, fake):
         result = ea("weights", "pull", "fake", "demo")

@@ -19,6 +19,7 @@ def fake(monkeypatch, tmp_path):
     """The module of the fake plugin, installed, with what it has loaded and was asked for; in an empty folder."""
     monkeypatch.syspath_prepend(str(FAKE))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("EA_HOME", str(tmp_path / "home"))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     for name in [name for name in sys.modules if name.startswith("easyanimate_fake")]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 from easyanimate_core import EasyAnimateError, WeightsError, WeightsSource
-from easyanimate_core.download import local_folder, pull, unpack_archive
+from easyanimate_core.download import local_folder, models_home, pull, unpack_archive
 from easyanimate_core.integrity import verify
 
 COMMIT = "c" * 40
@@ -197,7 +197,7 @@ def test_unsafe_names_stay_inside_or_are_refused(tmp_path, name):
         return
     with pytest.raises(WeightsError, match="unsafe"):
         unpack_archive(archive, destination)
-    assert list(destination.parent.iterdir()) == []
+    assert not destination.parent.exists()
 
 
 def test_links_that_lead_outside_are_refused(tmp_path):
@@ -219,7 +219,7 @@ def test_a_cut_archive(tmp_path, name, mode, kept):
     destination = tmp_path / "models" / "V4"
     with pytest.raises(WeightsError, match="cannot be unpacked"):
         unpack_archive(archive, destination)
-    assert list(destination.parent.iterdir()) == []
+    assert not destination.parent.exists()
 
 
 def test_an_archive_cut_between_two_members(tmp_path):
@@ -236,3 +236,61 @@ def test_unpack_refuses_what_is_there_and_what_is_missing(tmp_path):
         unpack_archive(archive, tmp_path / "V4")
     with pytest.raises(WeightsError, match="no such archive"):
         unpack_archive(tmp_path / "none.tar", tmp_path / "V5")
+
+
+def test_a_folder_that_is_not_what_belongs_there_never_gets_there(tmp_path):
+    archive = make_archive(tmp_path / "a.tar", INSIDE)
+    destination, seen = tmp_path / "models" / "deep" / "V4", []
+
+    def check(folder):
+        seen.append(sorted(item.name for item in folder.iterdir()))
+        raise WeightsError("of another model")
+
+    with pytest.raises(WeightsError, match="of another model"):
+        unpack_archive(archive, destination, check=check)
+    assert not (tmp_path / "models").exists()
+    unpack_archive(
+        archive, destination, check=lambda folder: seen.append(sorted(item.name for item in folder.iterdir()))
+    )
+    assert seen == [sorted(item.name for item in destination.iterdir())] * 2
+
+
+def test_what_macos_adds_to_an_archive_does_not_count(tmp_path):
+    archive = make_archive(tmp_path / "a.tar", {"._V4": b"x", "__MACOSX/x": b"x", **INSIDE})
+    assert (unpack_archive(archive, tmp_path / "V4") / "vae").is_dir()
+
+
+def test_an_archive_that_grows_as_no_weights_do(tmp_path, monkeypatch):
+    monkeypatch.setattr("easyanimate_core.download._SMALL_BYTES", 1000)
+    archive = make_archive(tmp_path / "a.tar.gz", {"V4/zeros": bytes(1_000_000)}, "w:gz")
+    with pytest.raises(WeightsError, match="grows as no weights do"):
+        unpack_archive(archive, tmp_path / "models" / "V4")
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_place_that_cannot_be_written(hub, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    archive = make_archive(tmp_path / "a.tar", INSIDE)
+    with pytest.raises(EasyAnimateError, match="cannot be written"):
+        unpack_archive(archive, tmp_path / "file" / "V4")
+    with pytest.raises(EasyAnimateError, match="cannot be written"):
+        pull(SOURCE, tmp_path / "file", endpoint=hub.address)
+
+
+def test_a_download_that_never_began_leaves_nothing(tmp_path):
+    with pytest.raises(WeightsError, match="failed"):
+        pull(SOURCE, tmp_path / "models", endpoint="http://127.0.0.1:9")
+    assert not (tmp_path / "models").exists()
+
+
+def test_weights_are_kept_in_one_place_and_the_originals_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EA_HOME", str(tmp_path / "mine"))
+    assert models_home() == tmp_path / "mine" / "models"
+    assert local_folder(SOURCE) == models_home() / SOURCE.folder
+    (tmp_path / "models" / SOURCE.folder).mkdir(parents=True)
+    assert (tmp_path / local_folder(SOURCE)).samefile(tmp_path / "models" / SOURCE.folder)
+    monkeypatch.delenv("EA_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert models_home().name == "models"
+    assert models_home().parent.name == "easyanimate"

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import typer
-from easyanimate_core.download import MODELS_FOLDER
+from easyanimate_core.download import models_home
 from easyanimate_core.errors import WeightsError
 from easyanimate_core.machine import Machine, format_bytes, free_disk_space, read_machine
 from easyanimate_core.registry import load_plugins
@@ -50,7 +50,7 @@ def _machine_rows(machine: Machine) -> list[tuple[str, str]]:
         ("python", machine.python),
         ("processors", str(machine.num_cpus)),
         ("memory", f"{format_bytes(machine.free_memory_bytes)} free of {format_bytes(machine.memory_bytes)}"),
-        ("disk", f"{format_bytes(free_disk_space(MODELS_FOLDER))} free for models and outputs"),
+        ("disk", f"{format_bytes(free_disk_space(models_home()))} free for models in {models_home()}"),
     ]
     for device in machine.devices:
         memory = f"{format_bytes(device.free_bytes)} free of {format_bytes(device.memory_bytes)}"

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from easyanimate_core.display import PhaseDisplay
-from easyanimate_core.download import hub_source, local_folder, pull, unpack_archive
+from easyanimate_core.download import hub_source, local_folder, models_home, pull, unpack_archive
 from easyanimate_core.errors import WeightsError, near_misses
 from easyanimate_core.integrity import verify
 from easyanimate_core.machine import format_bytes
 from easyanimate_core.registry import load_plugins
-from easyanimate_core.weights import find_weights
+from easyanimate_core.weights import check_weights, find_weights
+from easyanimate_core.weights_folder import WeightsFolder
 
 from easyanimate_cli.table import print_table
 
@@ -33,6 +34,7 @@ def list_weights() -> None:
             rows.append((key, source.name, source.summary, source.licence, size, _state(plugins, source)))
     if rows:
         print_table(rows, header=("MODEL", "NAME", "SUMMARY", "LICENCE", "SIZE", "STATE"))
+        typer.echo(f"\nDownloads go to {models_home()} (EA_HOME changes it); ./models comes first.", err=True)
     else:
         typer.echo("No installed plugin offers weights. Small ones to start with: pip install easyanimate-demo")
 
@@ -56,7 +58,10 @@ def pull_weights(
     print_table(rows, error=True)
     with PhaseDisplay(bytes_unit=True) as display:
         if archive is not None:
-            unpack_archive(archive, folder, display.show)
+            models = plugins.models().values()
+            unpack_archive(
+                archive, folder, display.show, check=lambda path: check_weights(WeightsFolder(path), spec, models)
+            )
         else:
             folder = pull(source, on_progress=display.show)
     found = find_weights(str(folder), spec, plugins)

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import importlib
+import lzma
+import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from easyanimate_core.errors import WeightsError
-from easyanimate_core.machine import check_disk_space
+from easyanimate_core.errors import EasyAnimateError, WeightsError
+from easyanimate_core.machine import check_disk_space, format_bytes, user_data_folder
 from easyanimate_core.request import Progress
 from easyanimate_core.spec import WeightsSource
 
 MODELS_FOLDER = Path("models")
-"""Where the original keeps checkpoints, below the working folder."""
+"""Where the original keeps checkpoints, below the working folder; looked at first."""
+
+_MAX_GROWTH = 20
+_SMALL_BYTES = 100_000_000
+"""Weights are hardly smaller when packed: an archive that grows by more than that is made to fill disks."""
 
 OnProgress = Callable[[Progress], None]
 
@@ -33,16 +40,30 @@ def hub_source(model_key: str, hub_id: str) -> WeightsSource:
     )
 
 
-def local_folder(source: WeightsSource, models_folder: Path = MODELS_FOLDER) -> Path:
-    """Where the weights of a source are, or belong."""
+def models_home() -> Path:
+    """Where weights are kept for the user, in the original's layout: `models` in `EA_HOME`."""
+    return user_data_folder() / "models"
+
+
+def local_folder(source: WeightsSource, models_folder: Path | None = None) -> Path:
+    """Where the weights of a source are, or belong.
+
+    Args:
+        source: The weights.
+        models_folder: A folder in the original's layout; None takes `./models` where they are there, else the user's.
+    """
     if source.path is not None:
         return source.path
-    return models_folder / (source.folder or (source.hub_id or source.name).replace("/", "--"))
+    name = source.folder or (source.hub_id or source.name).replace("/", "--")
+    if models_folder is not None:
+        return models_folder / name
+    here = MODELS_FOLDER / name
+    return here if here.is_dir() else models_home() / name
 
 
 def pull(
     source: WeightsSource,
-    models_folder: Path = MODELS_FOLDER,
+    models_folder: Path | None = None,
     on_progress: OnProgress | None = None,
     *,
     endpoint: str | None = None,
@@ -51,7 +72,7 @@ def pull(
 
     Args:
         source: What to download; show its `licence` before.
-        models_folder: The original's `models/` folder.
+        models_folder: See `local_folder`.
         on_progress: Called with the phase "download" and bytes.
         endpoint: Address of the hub; None takes the usual one.
 
@@ -75,7 +96,8 @@ def pull(
     from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
 
     try:
-        _download(source.hub_id, folder, on_progress, endpoint)
+        with _making(folder):
+            _download(source.hub_id, folder, on_progress, endpoint)
     except (HTTPError, OSError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(
@@ -87,23 +109,30 @@ def pull(
     return folder
 
 
-def unpack_archive(archive: Path, destination: Path, on_progress: OnProgress | None = None) -> Path:
+def unpack_archive(
+    archive: Path,
+    destination: Path,
+    on_progress: OnProgress | None = None,
+    *,
+    check: Callable[[Path], None] | None = None,
+) -> Path:
     """Unpack a tar or tar.gz of weights so that `destination` is the weights folder.
 
     Where everything in the archive lies below one folder, as in the original's archives, that folder becomes
-    `destination`. Links and names that lead outside, devices and the like are refused.
+    `destination`. Links and names that lead outside, devices and the like are refused. After a refusal nothing is left.
 
     Args:
         archive: The file.
         destination: A folder that does not exist yet.
         on_progress: Called with the phase "unpack" and bytes of the archive.
+        check: Raises an error unless the unpacked folder is what belongs there; called before it takes its name.
 
     Returns:
         `destination`.
 
     Raises:
         WeightsError: When the archive is missing, incomplete or unsafe, or `destination` is there already.
-        EasyAnimateError: When the disk is too small.
+        EasyAnimateError: When the disk is too small or the place cannot be written.
     """
     if not archive.is_file():
         raise WeightsError("There is no such archive.", received=archive, expected="a .tar or .tar.gz file")
@@ -112,25 +141,68 @@ def unpack_archive(archive: Path, destination: Path, on_progress: OnProgress | N
             f"The folder is there already: {destination}", fix="choose another folder, or remove this one"
         )
     check_disk_space(destination, archive.stat().st_size)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as name:
+    with (
+        _making(destination.parent),
+        tempfile.TemporaryDirectory(
+            prefix=f".{destination.name}.", dir=destination.parent, ignore_cleanup_errors=True
+        ) as name,
+    ):
         part = Path(name) / "content"
         part.mkdir()
         try:
             _extract(archive, part, on_progress)
         except tarfile.FilterError as error:
             raise WeightsError(f"The archive is unsafe: {error}", received=archive) from error
-        except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError, OverflowError) as error:
             raise WeightsError(
                 f"The archive cannot be unpacked: {error}",
                 received=f"{archive}, {archive.stat().st_size} bytes",
                 expected="a whole .tar or .tar.gz file",
                 fix="download the archive again",
             ) from error
-        entries = list(part.iterdir())
+        entries = [entry for entry in part.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
         content = entries[0] if len(entries) == 1 and entries[0].is_dir() else part
+        if check is not None:
+            check(content)
         content.replace(destination)
     return destination
+
+
+@contextmanager
+def _making(folder: Path) -> Generator[None]:
+    """Make a folder for the block; where that fails or the block leaves it empty, what was made is gone again.
+
+    Raises:
+        EasyAnimateError: It cannot be made or written.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise EasyAnimateError(
+                f"The folder cannot be written: {folder}",
+                received=error.strerror or error,
+                expected="a folder of yours on a disk that can be written",
+                fix="choose another place: set EA_HOME to a folder",
+            ) from error
+        yield
+    except BaseException:
+        if folder in made and not any(_is_content(path) for path in folder.rglob("*")):
+            shutil.rmtree(folder, ignore_errors=True)  # locks and records of a download that never began
+        raise
+    finally:
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()  # only where it is empty
+
+
+def _is_content(path: Path) -> bool:
+    """Whether a file holds something to go on with: not an empty one, nor what a download notes for itself."""
+    records = (".lock", ".metadata", ".gitignore", "CACHEDIR.TAG")
+    return path.is_file() and not path.name.endswith(records) and path.stat().st_size > 0
 
 
 def _download(hub_id: str, folder: Path, on_progress: OnProgress | None, endpoint: str | None) -> None:
@@ -207,8 +279,16 @@ class _Meter:
 
 def _extract(archive: Path, folder: Path, on_progress: OnProgress | None) -> None:
     size = archive.stat().st_size
+    total = 0
     with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:*") as tar:
         for member in tar:
+            total += max(member.size, 0)
+            if total > _SMALL_BYTES + _MAX_GROWTH * size:
+                raise WeightsError(
+                    "The archive is unsafe: it grows as no weights do.",
+                    received=f"{archive}, {format_bytes(size)}, with more than {format_bytes(total)}",
+                    expected=f"at most {_MAX_GROWTH} times its size",
+                )
             if member.isfile():
                 check_disk_space(folder, member.size)
             tar.extract(member, folder, filter="data")

@@ -39,9 +39,16 @@ class FileCheck:
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a file, in hexadecimal digits.
+
+    Raises:
+        WeightsError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"The file cannot be read: {path}", received=error.strerror or error) from error
 
 
 def hash_weights(folder: Path, cache_folder: Path | None = None) -> dict[str, str]:
@@ -120,7 +127,7 @@ def _promised_hash(folder: Path, name: str) -> str | None:
     record = folder / ".cache" / "huggingface" / "download" / f"{name}.metadata"
     try:
         lines = record.read_text(encoding="utf-8").splitlines()
-    except OSError:
+    except (OSError, ValueError):
         return None
     promised = lines[1].strip() if len(lines) > 1 else ""
     return promised if len(promised) in (_SHA1_LENGTH, _SHA256_LENGTH) else None
@@ -136,5 +143,5 @@ def _read_cache(path: Path) -> dict[str, tuple[str, str]]:
     try:
         entries = cast("dict[str, list[str]]", json.loads(path.read_text(encoding="utf-8")))
         return {location: (stamp, sha256) for location, (stamp, sha256) in entries.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}  # missing or damaged: it is made again

@@ -143,6 +143,20 @@ def user_cache_folder() -> Path:
     return Path(base) / "easyanimate"
 
 
+def user_data_folder() -> Path:
+    """Folder for what is kept, such as weights: `EA_HOME`, else by the custom of the system; may not exist yet."""
+    own = os.environ.get("EA_HOME")
+    if own:
+        return Path(own).expanduser().absolute()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "easyanimate"
+
+
 def format_bytes(count: float) -> str:
     """A size for people, in powers of 1000: "1.7 GB"."""
     for unit in ("bytes", "kB", "MB", "GB"):

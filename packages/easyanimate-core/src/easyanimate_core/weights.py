@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.checkpoint import check_exists, check_folder
-from easyanimate_core.download import MODELS_FOLDER, hub_source, local_folder
+from easyanimate_core.download import hub_source, local_folder
 from easyanimate_core.errors import WeightsError, near_misses
 from easyanimate_core.machine import format_bytes
 from easyanimate_core.weights_folder import WeightsFolder
@@ -45,7 +45,7 @@ def find_weights(
     spec: ModelSpec,
     plugins: Plugins,
     *,
-    models_folder: Path = MODELS_FOLDER,
+    models_folder: Path | None = None,
     cache: Path | None = None,
 ) -> FoundWeights:
     """Find the weights of a model that `--weights TEXT` means, and check them; downloads nothing.
@@ -55,7 +55,7 @@ def find_weights(
             they are whole on this machine, else the demo weights.
         spec: The model.
         plugins: What is installed: sources of weights, and models that a folder may belong to instead.
-        models_folder: The original's `models/` folder.
+        models_folder: A folder in the original's layout; None takes `./models`, then that of the user (`EA_HOME`).
         cache: Hugging Face's cache; None takes its usual place.
 
     Raises:
@@ -115,7 +115,7 @@ class _Finder:
     spec: ModelSpec
     models: tuple[ModelSpec, ...]
     sources: Mapping[str, WeightsSource]
-    models_folder: Path
+    models_folder: Path | None
     cache: Path | None
 
     def choose(self) -> FoundWeights:
@@ -136,7 +136,7 @@ class _Finder:
         raise passed[0]
 
     def find(self, source: WeightsSource) -> WeightsFolder:
-        """The folder of a source: below `models/`, else in Hugging Face's cache."""
+        """The folder of a source: in a folder of models, else in Hugging Face's cache."""
         fix = f"ea weights pull {self.spec.key} {source.name}"
         folder = local_folder(source, self.models_folder)
         if source.path is None and not folder.is_dir():

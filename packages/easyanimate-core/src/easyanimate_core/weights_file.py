@@ -180,9 +180,10 @@ def _check_regular(path: Path) -> None:
     """Raise `WeightsError` for what is no file: a pipe or a device would never end."""
     try:
         if path.is_file():
-            return
+            with path.open("rb"):
+                return
         received = "a folder" if path.is_dir() else "something else" if path.exists() else "nothing there"
-    except (OSError, ValueError) as error:  # ValueError: NUL in its name
+    except (OSError, ValueError) as error:  # not allowed; or NUL in its name
         received = str(error)
     raise WeightsError(
         f"There is no weights file {path}",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from easyanimate_core import PartFile, WeightsError
-from easyanimate_core.download import MODELS_FOLDER
+from easyanimate_core.download import MODELS_FOLDER, models_home
 from easyanimate_core.part_files import check_part_file
 from easyanimate_core.spec import TRANSFORMER_FILE
 from easyanimate_core.weights_file import read_header
@@ -68,8 +68,9 @@ def find_motion_module(options: LoadOptions) -> Path | None:
     folder = options.weights.path
     own = sorted((folder / "motion_module").glob("*.safetensors"))
     whole = folder.resolve()
-    models = whole.parents[1] if whole.parent.name == "Diffusion_Transformer" else MODELS_FOLDER
-    place = models / "Motion_Module"
+    beside = [whole.parents[1]] if whole.parent.name == "Diffusion_Transformer" else [MODELS_FOLDER, models_home()]
+    places = [models / "Motion_Module" for models in beside]
+    place = next((place for place in places if any(place.glob("*.safetensors"))), places[-1])
     found = own or sorted(place.glob("*.safetensors"))
     if len(found) == 1:
         check_part_file(found[0])
