@@ -1,5 +1,6 @@
 """A release of small parts, without any plugin: what is checked, told, loaded, and put together."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -179,3 +180,13 @@ def test_the_spec_says_what_the_release_says():
     assert (spec.key, spec.tasks, spec.shapes, spec.samplers) == ("tiny", tuple(Task), TINY.shapes, "registered")
     assert [part.name for part in spec.part_files] == ["transformer"]
     assert (spec.load, spec.identify, spec.check_weights) == (TINY.load, TINY.identify, TINY.check_weights)
+
+
+@pytest.mark.parametrize(("channels", "takes_images"), [(12, True), (4, False)])
+def test_a_transformer_without_pictures_goes_on_from_none(tmp_path, channels, takes_images):
+    """So that an image, and a long video, is refused before anything is loaded."""
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "transformer" / "config.json").write_text(json.dumps({"in_channels": channels}))
+    tasks = complete_spec(TINY.spec(), WeightsFolder(tmp_path)).tasks
+    assert (Task.IMAGE_TO_VIDEO in tasks) == takes_images
+    assert set(tasks) | {Task.IMAGE_TO_VIDEO} == set(Task)

@@ -102,7 +102,7 @@ class Release:
             samplers="registered",
             identify=self.identify,
             check_weights=self.check_weights,
-            complete=self.complete,
+            complete=self.complete_tasks,
             part_files=self.part_files,
             find_files=self.find_files,
             list_lora_targets=self.list_lora_targets,
@@ -114,6 +114,14 @@ class Release:
         if not str(folder.config("transformer").get("_class_name", "")).startswith(self.class_prefixes):
             return 0
         return max((sure for sure, found in self.signs if found(folder)), default=self.sure)
+
+    def complete_tasks(self, folder: WeightsFolder) -> Mapping[str, Any]:
+        """What a folder says of the model: `complete`, and that a transformer without pictures goes on from none."""
+        found = dict(self.complete(folder)) if self.complete is not None else {}
+        if self.takes_images is not None and not self._has_images(folder):
+            tasks = found.get("tasks", self.tasks)
+            found["tasks"] = tuple(task for task in tasks if task is not Task.IMAGE_TO_VIDEO)
+        return found
 
     def check_weights(self, folder: WeightsFolder) -> None:
         """Raise `WeightsError` unless a folder holds whole weights of this version; reads no tensors."""
@@ -180,8 +188,11 @@ class Release:
         return {role: part.list_lora_targets() for role, part in parts.items() if isinstance(part, NetworkPart)}
 
     def _list_parts(self, folder: WeightsFolder) -> dict[str, Part]:
+        return {**self.parts, **self.image_parts} if self._has_images(folder) else dict(self.parts)
+
+    def _has_images(self, folder: WeightsFolder) -> bool:
+        """Whether the transformer of a folder takes reference images."""
         transformer: Any = self.parts["transformer"]
-        images = self.takes_images is not None and self.takes_images(
+        return self.takes_images is not None and self.takes_images(
             transformer.complete_config(folder.config("transformer"))
         )
-        return {**self.parts, **self.image_parts} if images else dict(self.parts)
