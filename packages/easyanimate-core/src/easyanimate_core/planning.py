@@ -12,7 +12,7 @@ from easyanimate_core.clip import ClipPlan
 from easyanimate_core.errors import MediaError, RequestError, near_misses
 from easyanimate_core.request import Task, VideoRequest, check_ranges, check_types
 from easyanimate_core.shapes import PixelShape, ShapeRule, fit_picture, parse_size
-from easyanimate_core.source import ROLES, Sources, is_path, read_length
+from easyanimate_core.source import ROLES, Sources, is_path, read_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -72,18 +72,15 @@ def plan_clip(
         values |= _fit_to_video(sources.video, given, spec)
         values["strength"] = given.get("strength", 1.0 if sources.has_mask else REDRAW_STRENGTH)
     notes = _describe_rest(given, sources.video)
+    usual = (values["height"], values["width"])
     leading = sources.leading
     if leading is not None and not {"height", "width"} & given.keys():
-        values["height"], values["width"] = size = _follow(leading, spec, defaults, trained)
-        notes.append(f"The size {_name(*size)} follows the {leading.role} of {leading.size}; --size chooses another.")
-    if typed_size is not None and given["height"] > given["width"] and not (leading and leading.is_upright):
-        notes.append(
-            f"The size {typed_size} is read as height {given['height']}, width {given['width']}; "
-            f"for a wide one, --size {_name(given['width'], given['height'])}."
-        )
+        values["height"], values["width"] = _follow(leading, spec, defaults, trained)
+    notes += _describe_size(usual, (values["height"], values["width"]), typed_size, leading)
     request = VideoRequest(**values)
     check_request(request, spec, samplers=samplers)
     notes += _describe_fit(sources.pictures, request)
+    notes += _describe_mask(request)
     if trained is not None:
         notes += trained.warn(request.segment_frames or request.num_frames, request.height, request.width)
     return ClipPlan(request, sources.describe(), tuple(notes))
@@ -161,6 +158,19 @@ def _follow(picture: Picture, spec: ModelSpec, defaults: Defaults, trained: Trai
     )
 
 
+def _describe_size(
+    usual: tuple[int, int], size: tuple[int, int], typed: str | None, leading: Picture | None
+) -> list[str]:
+    """A line where a size follows a picture and is not the usual one, and where an upright one was typed."""
+    if leading is not None and size != usual:
+        return [f"The size {_name(*size)} follows the {leading.role} of {leading.size}; --size chooses another."]
+    height, width = size
+    if typed is None or height <= width or (leading is not None and leading.is_upright):
+        return []
+    lying = _name(width, height)
+    return [f"The size {typed} is read as height {height}, width {width}; for a wide one, --size {lying}."]
+
+
 def _describe_fit(pictures: Iterable[Picture], request: VideoRequest) -> list[str]:
     """A line for every picture whose shape is not that of the clip, by at least a pixel."""
     pixels = PixelShape(request.num_frames, request.height, request.width)
@@ -185,12 +195,21 @@ def _describe_fit(pictures: Iterable[Picture], request: VideoRequest) -> list[st
     return lines
 
 
+def _describe_mask(request: VideoRequest) -> list[str]:
+    """A line where a mask is of one colour, which it hardly was meant to be."""
+    if request.mask is None or (request.mask.any() and not request.mask.all()):
+        return []
+    if request.mask.any():
+        return ["The mask is white everywhere: nothing of the video is kept. What is to be kept must be black."]
+    return ["The mask is black everywhere: nothing of the video is replaced. What is to be replaced must be white."]
+
+
 def _describe_rest(given: Mapping[str, Any], video: Video | None) -> list[str]:
     """A line where the source video goes on behind the frames that the clip takes."""
     if video is None:
         return []
     source, start, used = given["video"], given.get("video_start", 0.0), len(video.frames)
-    seconds = read_length(Path(source))[1] if is_path(source) else len(source.frames) / source.fps
+    seconds = read_seconds(Path(source)) if is_path(source) else len(source.frames) / source.fps
     total = round(((seconds or 0.0) - start) * video.fps)
     if total <= used:
         return []

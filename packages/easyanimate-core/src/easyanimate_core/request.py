@@ -215,8 +215,8 @@ class VideoRequest:
             "pad" adds black bars, "stretch" distorts them.
         strength: How much of the source video to replace, above 0 up to 1 (0.7 unless given, with a mask 1).
         segment_frames: Number of frames to make at a time of a long video.
-        overlap_frames: Number of frames that neighbouring segments of a long video share (about 4 with a segment length
-            unless given, as the model codes them).
+        overlap_frames: Number of frames that neighbouring segments of a long video share (4 unless given, or a little
+            more where the model codes frames in threes).
         on_progress: Called after every step; an exception it raises stops the run.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -11,7 +12,7 @@ from easyanimate_core.image import read_image
 from easyanimate_core.manifest import InputFile
 from easyanimate_core.rate import resample
 from easyanimate_core.request import Video
-from easyanimate_core.stream import find_rate, find_stream, open_video
+from easyanimate_core.stream import find_stream, open_video
 from easyanimate_core.video import read_mask, read_video
 
 if TYPE_CHECKING:
@@ -102,14 +103,14 @@ class _Sampling:
         return [first + tick for tick in resample(total - first, fps, self.fps or fps)[: self.num_frames]]
 
 
-def read_length(path: Path) -> tuple[float, float | None]:
-    """Frames per second and seconds of a video by its header; None where it does not say how long it is."""
-    with open_video(path) as container:
+def read_seconds(path: Path) -> float | None:
+    """How long a video is by its header; None where it does not say so."""
+    with suppress(MediaError), open_video(path) as container:
         stream = find_stream(container, path)
-        fps = find_rate(stream) or 1.0
         if stream.duration is not None and stream.time_base is not None:
-            return fps, float(stream.duration * stream.time_base)
-        return fps, container.duration / 1_000_000 if container.duration else None
+            return float(stream.duration * stream.time_base)
+        return container.duration / 1_000_000 if container.duration else None
+    return None
 
 
 @dataclass(frozen=True)
