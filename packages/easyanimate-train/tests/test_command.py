@@ -30,7 +30,7 @@ class Config(RunConfig):
     extras: dict[str, int] = field(default_factory=dict)
 
 
-def run(*words, defaults=None, config=None):
+def run(*words, defaults=None, config=None, out="o"):
     found = []
 
     def train(settings, **further):
@@ -39,8 +39,9 @@ def run(*words, defaults=None, config=None):
 
     reader = SettingsReader(Config, lambda named: {"share": 0.5, **(defaults or {})} if named.out else {})
     app = typer.Typer()
-    app.command()(reader.command(train, launch.EXTRA_OPTIONS))
-    arguments = ["--out", "o", *words, *(["--config", str(config)] if config else [])]
+    command = reader.command(train, launch.EXTRA_OPTIONS, lacking=launch.LACKING)
+    app.command(context_settings=command.context_settings)(command)
+    arguments = [*(["--out", out] if out else []), *words, *(["--config", str(config)] if config else [])]
     result = CliRunner().invoke(app, arguments)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -89,11 +90,33 @@ def test_a_misspelt_option_names_the_near_one():
 @pytest.mark.parametrize(
     "words",
     [("--max-steps", "x"), ("--max-steps", "0"), ("--data.batch-size", "0"), ("--mixed-precision", "fp8"),
-     ("--data.batches", "[[1]]"), ("--ema-decay", "1.5"), ("--data.empty-text-share", "2")],
+     ("--data.batches", "[[1]]"), ("--ema-decay", "1.5"), ("--data.empty-text-share", "2"),
+     ("--optimizer.learning-rate", "nan"), ("--optimizer.learning-rate", ".nan"), ("--optimizer.learning-rate", "inf"),
+     ("--optimizer.learning-rate", "-1e-3"), ("--optimizer.learning-rate", "1e999"), ("--data.workers", "-1"),
+     ("--data.workers", "1000000"), ("--max-steps", "9" * 30), ("--seed", "-1"), ("--seed", str(2**32)),
+     ("--optimizer.betas", "[0.9, .inf]"), ("--optimizer.epsilon", "0"), ("--optimizer.flat-share", "1.1"),
+     ("--share", "nan"), ("--data.num-frames", "true"), ("--data.batches", "[[1, 0]]"), ("--max-steps", "[" * 5000)],
 )  # fmt: skip
 def test_values_that_do_not_fit_are_errors(words):
-    with pytest.raises(RequestError):
+    with pytest.raises(RequestError) as caught:
         run(*words)
+    assert caught.value.expected
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1.e-3", "0.001", "1E-3", "+1e-3"])
+@pytest.mark.parametrize("option", ["--optimizer.learning-rate", "--optimizer.learning_rate"])
+def test_a_learning_rate_is_written_as_people_do(tmp_path, text, option):
+    assert run(option, text)[0].optimizer.learning_rate == 0.001
+    (tmp_path / "c.yaml").write_text(f"optimizer: {{learning_rate: {text}}}\n")
+    assert run(config=tmp_path / "c.yaml")[0].optimizer.learning_rate == 0.001
+
+
+def test_a_plan_needs_no_folder():
+    with pytest.raises(RequestError, match=r"A setting is missing[\s\S]*out"):
+        run(out=None)
+    assert run("--plan", out=None)[0].share == 0.5
+    assert run("--plan")[0].out == Path("o")
 
 
 def test_every_setting_is_explained():
@@ -105,8 +128,19 @@ def test_every_setting_is_explained():
 def test_data_says_what_is_missing():
     with pytest.raises(RequestError, match="No training data"):
         DataConfig().open(seed=0)
-    with pytest.raises(RequestError, match="do not take these options"):
+    with pytest.raises(RequestError, match=r"Unknown setting data\.options\.cuont[\s\S]*did you mean count"):
         DataConfig(kind="shapes", options={"cuont": 3}).open(seed=0)
+    with pytest.raises(RequestError, match=r"A setting is missing[\s\S]*data\.options\.count") as caught:
+        DataConfig(kind="shapes").open(seed=0)
+    assert "()" not in str(caught.value)  # a Python signature
+    with pytest.raises(RequestError, match=r"data\.options\.count must be a whole number[\s\S]*at least 1"):
+        DataConfig(kind="shapes", options={"count": "many"}).open(seed=0)
+    assert len(DataConfig(kind="shapes", options={"count": 3, "dense_share": "5e-1"}).open(seed=0).plan(0)) == 1
+
+
+def test_a_mask_rule_has_a_known_name_whatever_the_data():
+    with pytest.raises(RequestError, match=r"no such mask_rule[\s\S]*v9[\s\S]*v4, v3"):
+        DataConfig(kind="shapes", options={"count": 3}, mask_rule="v9").open(seed=0)
 
 
 def test_a_way_to_launch_is_a_file_for_accelerate():

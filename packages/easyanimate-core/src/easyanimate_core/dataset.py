@@ -6,9 +6,10 @@ Axes: B clips of a batch, T frames, H height, W width; frames are uint8 [T, H, W
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
 from easyanimate_core.errors import RequestError
+from easyanimate_core.number_range import NOT_NEGATIVE, SHARE, Range, check_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,6 +92,10 @@ class Batchable(Protocol):
         ...
 
 
+MASK_RULES = ("v4", "v3")
+"""Rules for random masks that datasets of this project know."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BatchRule:
     """The sizes of batches, and the random choices about them. A size of s pixels means about the area of s by s.
@@ -119,34 +124,28 @@ class BatchRule:
             trains on images. The other sizes have no effect there.
     """
 
-    batch_size: int = 1
-    video_size: int = 512
-    image_size: int = 512
-    num_frames: int = 144
-    chunk_frames: int | None = None
-    stride: int = 1
-    video_repeat: int = 1
+    batch_size: Annotated[int, Range(1)] = 1
+    video_size: Annotated[int, Range(16)] = 512
+    image_size: Annotated[int, Range(16)] = 512
+    num_frames: Annotated[int, Range(1)] = 144
+    chunk_frames: Annotated[int | None, Range(1)] = None
+    stride: Annotated[int, Range(1)] = 1
+    video_repeat: Annotated[int, NOT_NEGATIVE] = 1
     buckets: bool = True
     random_ratio: bool = False
     random_size: bool = False
     random_frames: bool = False
-    token_size: int | None = None
+    token_size: Annotated[int | None, Range(16)] = None
     mask_rule: str | None = None
-    empty_text_share: float = 0.0
-    passes: int | None = None
+    empty_text_share: Annotated[float, SHARE] = 0.0
+    passes: Annotated[int | None, Range(1)] = None
     compat: bool = False
-    batches: tuple[tuple[int, ...], ...] = ((1, 16),)
+    batches: Annotated[tuple[tuple[int, ...], ...], Range(1)] = ((1, 16),)
 
     def __post_init__(self) -> None:
         """Refuse values that give no batch."""
-        least = {"batch_size": 1, "video_size": 16, "image_size": 16, "num_frames": 1, "stride": 1, "passes": 1}
-        for name, value in least.items():
-            given = getattr(self, name)
-            if given is not None and given < value:
-                raise RequestError(f"data.{name} must be at least {value}.", received=given)
-        if not 0 <= self.empty_text_share <= 1:
-            raise RequestError("data.empty_text_share must be a number from 0 to 1.", received=self.empty_text_share)
-        if not self.batches or any(len(batch) != 2 or min(batch) < 1 for batch in self.batches):  # noqa: PLR2004
+        check_ranges(self, "data.")
+        if not self.batches or any(len(batch) != 2 for batch in self.batches):  # noqa: PLR2004
             raise RequestError(
                 "data.batches must be pairs [clips, frames].",
                 received=self.batches,

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config")
 
+
+def _hyphenate(word: str) -> str:
+    return word.replace("_", "-")
+
+
+CONTEXT_SETTINGS: dict[str, Any] = {"token_normalize_func": _hyphenate}
+"""For Typer: an option can be written with underscores, as YAML has it."""
+
 _DOT = "__"
 """Stands for the dot of a name in Python's."""
 
@@ -143,20 +151,33 @@ class SettingsReader(Generic[Config]):
         self._kind, self._find_defaults = kind, find_defaults
         self.settings = list(list_settings(kind))
 
-    def read(self, config: Path | None, options: Mapping[str, Any]) -> Config:
+    def read(
+        self, config: Path | None, options: Mapping[str, Any], *, lacking: Mapping[str, Any] | None = None
+    ) -> Config:
         """The settings of a run.
+
+        Args:
+            config: A YAML file.
+            options: What the options were given.
+            lacking: Values by whole names of settings that nobody else gives.
 
         Raises:
             RequestError: Unknown names, with near-misses; values that do not fit.
         """
         given = {name.replace(_DOT, "."): value for name, value in options.items() if value not in (None, [])}
         words = [setting.word(given[setting.name]) for setting in self.settings if setting.name in given]
-        named = read_config(self._kind, config, words)
+        named = read_config(self._kind, config, words, defaults=lacking)
         if self._find_defaults is None:
             return named
-        return read_config(self._kind, config, words, defaults=self._find_defaults(named))
+        return read_config(self._kind, config, words, defaults={**(lacking or {}), **self._find_defaults(named)})
 
-    def command(self, run: Callable[..., None], extra: Mapping[str, Any]) -> Callable[..., None]:
+    def command(
+        self,
+        run: Callable[..., None],
+        extra: Mapping[str, Any],
+        *,
+        lacking: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Callable[..., None]:
         """A function with all settings as options, for Typer.
 
         `--config` names a YAML file of them, unless a field has this name.
@@ -165,6 +186,7 @@ class SettingsReader(Generic[Config]):
             run: Called with the settings and the further options.
             extra: Annotation and default of further options and arguments by name; those without a default (Ellipsis)
                 are required.
+            lacking: Values of settings, by whole names, that nobody has to give beside a further option that is set.
         """
         own_file = any(setting.name == "config" for setting in self.settings)
         about_file = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
@@ -172,7 +194,9 @@ class SettingsReader(Generic[Config]):
 
         def command(**options: Any) -> None:
             given = {name: options.pop(name) for name in further}
-            run(self.read(None if own_file else given.pop("config"), options), **given)
+            file = None if own_file else given.pop("config")
+            absent = [values for name, values in (lacking or {}).items() if given[name]]
+            run(self.read(file, options, lacking=absent[0] if absent else None), **given)
 
         parameters = [
             *(option(name, annotation, default) for name, (annotation, default) in further.items()),
@@ -184,6 +208,7 @@ class SettingsReader(Generic[Config]):
 
 def with_options(command: Callable[..., None], parameters: Sequence[inspect.Parameter]) -> Callable[..., None]:
     """The command, for Typer with these parameters."""
+    command.context_settings = CONTEXT_SETTINGS  # pyright: ignore[reportFunctionMemberAccess]
     command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from easyanimate_core import CaptionerSpec, CommandSpec, DatasetSpec, FilterSpec, FrameChoice, StageSpec, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
-
-    from easyanimate_core.dataset import Batchable, VideoDataset
 
 PREPARATION = "easyanimate_data.preparation"
 SCORER = f"{PREPARATION}.scorer"
@@ -19,8 +16,16 @@ SCORER = f"{PREPARATION}.scorer"
 @hookimpl
 def ea_datasets() -> Iterable[DatasetSpec]:
     """The dataset JSON of the original, and clips generated on the fly."""
-    yield DatasetSpec(key="json", summary="Clips and images listed in a dataset JSON.", load=_load_json)
-    yield DatasetSpec(key="shapes", summary="Moving shapes, generated on the fly; needs no files.", load=_load_shapes)
+    yield DatasetSpec(
+        key="json",
+        summary="Clips and images listed in a dataset JSON.",
+        load="easyanimate_data.training.training_set:open_training_set",
+    )
+    yield DatasetSpec(
+        key="shapes",
+        summary="Moving shapes, generated on the fly; needs no files.",
+        load="easyanimate_data.shapes.clip:open_shapes",
+    )
 
 
 @hookimpl
@@ -179,21 +184,3 @@ def ea_commands() -> Iterable[CommandSpec]:
         summary="Measure how well a model makes moving shapes.",
         load=f"{shapes}:evaluate_shapes",
     )
-
-
-def _load_json(path: Path | str, root: Path | str | None = None, **options: Any) -> Batchable:
-    from pathlib import Path
-
-    from easyanimate_data.training.training_set import TrainingSet
-
-    return TrainingSet(Path(path), None if root is None else Path(root), **options)
-
-
-def _load_shapes(path: Path | None = None, **options: Any) -> VideoDataset:
-    from easyanimate_core import RequestError
-
-    from easyanimate_data.shapes.clip import ShapesClips
-
-    if path is not None:
-        raise RequestError("Shapes clips are generated and need no path.", received=path, expected="a count alone")
-    return ShapesClips(**options)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 (read_config reads the annotations)
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from easyanimate_core.config import read_options
 from easyanimate_core.dataset import Batchable, BatchRule
 from easyanimate_core.errors import RequestError
+from easyanimate_core.number_range import NOT_NEGATIVE, POSITIVE, SHARE, Range, check_ranges
 from easyanimate_core.registry import load_plugins
 
 from easyanimate_train.cycled import CycledBatches
@@ -32,7 +34,7 @@ class DataConfig(BatchRule):
     path: Path | None = field(default=None, metadata={"option": "--data"})
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     strict: bool = field(default=False, metadata={"option": "--strict"})
-    workers: int = 0
+    workers: Annotated[int, Range(0, 256)] = 0
 
     def open(self, *, seed: int, chunk_frames: int = 1) -> BatchedDataset:
         """Open the dataset, in batches.
@@ -51,14 +53,8 @@ class DataConfig(BatchRule):
             if self.path is None:
                 raise RequestError("No training data is given.", expected="--data PATH, a dataset file or its folder")
             options["strict"] = self.strict
-        try:
-            dataset = load_plugins().dataset(self.kind).load(**options)
-        except TypeError as error:
-            raise RequestError(
-                f"Datasets of kind {self.kind} do not take these options.",
-                received=f"{', '.join(map(str, options))} ({error})",
-                fix="correct data.options",
-            ) from error
+        load = load_plugins().dataset(self.kind).load
+        dataset = load(**read_options(load, options, "data.options"))
         if isinstance(dataset, Batchable):
             return dataset.batched(self.rule(chunk_frames), seed=seed)
         if not len(dataset):
@@ -96,32 +92,26 @@ class OptimizerConfig:
     """
 
     kind: Literal["adamw", "adamw8bit", "came"] = "adamw"
-    learning_rate: float = 1e-4
+    learning_rate: Annotated[float, NOT_NEGATIVE] = 1e-4
     schedule: Literal["constant", "linear", "cosine", "flat"] = "flat"
-    warmup_steps: int = 100
-    flat_share: float = 0.5
-    betas: tuple[float, ...] = (0.9, 0.999)
-    epsilon: float = 1e-8
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    first_norm_ratio: float = 1.0
-    abnormal_after: int = 0
+    warmup_steps: Annotated[int, NOT_NEGATIVE] = 100
+    flat_share: Annotated[float, SHARE] = 0.5
+    betas: Annotated[tuple[float, ...], Range(0, below=1)] = (0.9, 0.999)
+    epsilon: Annotated[float, POSITIVE] = 1e-8
+    weight_decay: Annotated[float, NOT_NEGATIVE] = 0.01
+    max_grad_norm: Annotated[float, POSITIVE] = 1.0
+    first_norm_ratio: Annotated[float, POSITIVE] = 1.0
+    abnormal_after: Annotated[int, NOT_NEGATIVE] = 0
 
     def __post_init__(self) -> None:
         """Refuse values that no optimiser takes."""
-        if self.learning_rate < 0 or self.max_grad_norm <= 0 or self.warmup_steps < 0:
-            raise RequestError(
-                "A setting of the optimiser is out of range.",
-                received=f"learning_rate {self.learning_rate}, max_grad_norm {self.max_grad_norm}, "
-                f"warmup_steps {self.warmup_steps}",
-                expected="learning_rate 0 or more, max_grad_norm above 0, warmup_steps 0 or more",
-            )
+        check_ranges(self, "optimizer.")
         count = 3 if self.kind == "came" else 2
-        if len(self.betas) != count or not all(0 <= beta < 1 for beta in self.betas):
+        if len(self.betas) != count:
             raise RequestError(
                 f"optimizer.betas must be {count} numbers for {self.kind}.",
                 received=self.betas,
-                expected="each at least 0 and below 1",
+                expected=f"{count} numbers, each at least 0 and below 1",
             )
 
 
@@ -150,28 +140,19 @@ class RunConfig:
     out: Path
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    ema_decay: float = 0.0
-    max_steps: int = 10_000
-    accumulate: int = 1
-    checkpoint_every: int = 500
-    keep_checkpoints: int = 2
-    log_every: int = 20
-    validate_every: int = 0
+    ema_decay: Annotated[float, Range(0, below=1)] = 0.0
+    max_steps: Annotated[int, Range(1)] = 10_000
+    accumulate: Annotated[int, Range(1)] = 1
+    checkpoint_every: Annotated[int, Range(1)] = 500
+    keep_checkpoints: Annotated[int, Range(1)] = 2
+    log_every: Annotated[int, Range(1)] = 20
+    validate_every: Annotated[int, NOT_NEGATIVE] = 0
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     gradient_checkpointing: bool = False
     low_vram: bool = False
     tracker: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
 
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""
-        for name in ("max_steps", "accumulate", "checkpoint_every", "keep_checkpoints", "log_every"):
-            if getattr(self, name) < 1:
-                raise RequestError(f"{name} must be at least 1.", received=getattr(self, name))
-        if not 0 <= self.ema_decay < 1:
-            raise RequestError("ema_decay must be at least 0 and below 1.", received=self.ema_decay)
-        if self.seed < 0 or self.validate_every < 0:
-            raise RequestError(
-                "seed and validate_every must not be negative.",
-                received=f"seed {self.seed}, validate_every {self.validate_every}",
-            )
+        check_ranges(self)

@@ -9,8 +9,8 @@ from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from easyanimate_core.dataset import BatchRow
-from easyanimate_core.errors import RequestError
+from easyanimate_core.dataset import MASK_RULES, BatchRow
+from easyanimate_core.errors import RequestError, near_misses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +41,19 @@ class CycledBatches:
         dataset: The items.
         rule: Gives `batches`, `empty_text_share` and `passes`; with passes, an item is always cut at the same frame.
         seed: Seed of all random choices.
+
+    Raises:
+        RequestError: There is no such rule for masks.
     """
 
     def __init__(self, dataset: VideoDataset, rule: BatchRule, *, seed: int) -> None:
+        if rule.mask_rule not in (None, *MASK_RULES):
+            raise RequestError(
+                "There is no such mask_rule.",
+                received=rule.mask_rule,
+                expected=", ".join(MASK_RULES),
+                fix=near_misses(rule.mask_rule, MASK_RULES),
+            )
         self._dataset, self._rule, self._seed = dataset, rule, seed
         # The repr of a dataclass shows everything that its items depend on.
         self._name = repr(dataset) if is_dataclass(dataset) else ""

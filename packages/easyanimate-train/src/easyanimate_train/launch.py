@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from easyanimate_core.errors import EasyAnimateError, RequestError
 from easyanimate_core.machine import read_machine
+from easyanimate_core.options import CONTEXT_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,6 +48,9 @@ EXTRA_OPTIONS: dict[str, tuple[Any, Any]] = {
 }
 """Options of all trainers beside their settings: annotation and default by name."""
 
+LACKING: dict[str, dict[str, Any]] = {"plan": {"out": "plan"}}
+"""What need not be given: a plan writes nothing."""
+
 
 def launch(module: str, trainer: str, words: str) -> None:
     """Run the current command again under `accelerate launch`, and exit with its exit code.
@@ -76,7 +80,7 @@ def run_trainer(trainers: Mapping[str, Callable[..., None]]) -> None:
     app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
     app.callback()(lambda: None)  # so that the trainer is named even where there is only one
     for name, trainer in trainers.items():
-        app.command(name)(trainer)
+        app.command(name, context_settings=CONTEXT_SETTINGS)(trainer)
     try:
         app()
     except EasyAnimateError as error:

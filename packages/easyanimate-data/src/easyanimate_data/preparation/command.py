@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.errors import MediaError, RequestError
+from easyanimate_core.number_range import Range
 from easyanimate_core.options import SettingsReader
 from easyanimate_core.registry import load_plugins
 
@@ -61,7 +62,7 @@ class WorkOptions(StageOptions):
     """
 
     engine: EngineName = "local"
-    workers: int | None = None
+    workers: Annotated[int | None, Range(1, 1024)] = None
     ray_address: str | None = None
     replace: bool = False
     retry_errors: bool = False

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from easyanimate_core import FrameChoice, Work
+from easyanimate_core.number_range import Range
 
 from easyanimate_data.preparation.score import read_clip
 
@@ -32,7 +33,7 @@ class DuplicatesSettings:
         distance: Most bits, of the 192 of a perceptual hash, in which two clips that look alike differ.
     """
 
-    distance: int = 12
+    distance: Annotated[int, Range(0, HASH_BITS)] = 12
 
 
 class HashClips(Work):

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from easyanimate_core.errors import RequestError
+from easyanimate_core.number_range import NOT_NEGATIVE, POSITIVE, Range, check_ranges
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,17 +34,18 @@ class SplitSettings:
         min_pixels: Height times width below which a video is dropped.
     """
 
-    threshold: float = 27.0
-    min_scene_frames: int = 15
-    min_seconds: float = 3.0
-    max_seconds: float = 10.0
-    min_pixels: int = 512 * 512
+    threshold: Annotated[float, POSITIVE] = 27.0
+    min_scene_frames: Annotated[int, Range(1)] = 15
+    min_seconds: Annotated[float, POSITIVE] = 3.0
+    max_seconds: Annotated[float, POSITIVE] = 10.0
+    min_pixels: Annotated[int, NOT_NEGATIVE] = 512 * 512
 
     def __post_init__(self) -> None:
         """Refuse lengths that leave no clip."""
-        if not 0 < self.min_seconds <= self.max_seconds:
+        check_ranges(self)
+        if self.min_seconds > self.max_seconds:
             raise RequestError(
-                "split.min_seconds must be above 0 and at most split.max_seconds.",
+                "split.min_seconds must be at most split.max_seconds.",
                 received=f"min_seconds {self.min_seconds}, max_seconds {self.max_seconds}",
             )
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from easyanimate_core import Work
-from easyanimate_core.errors import RequestError, near_misses
+from easyanimate_core.config import read_options
+from easyanimate_core.errors import RequestError
 from easyanimate_core.registry import load_plugins
 
 from easyanimate_data.preparation.table import text_of
@@ -114,20 +115,10 @@ def complete_options(
     """The options, and `compat` where it is set and `load` takes it.
 
     Raises:
-        RequestError: For an option that `load` does not take.
+        RequestError: For an option that `load` does not take, or a value that does not fit.
     """
-    parameters = inspect.signature(load).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return dict(options)
-    for option in options:
-        if option not in parameters:
-            raise RequestError(
-                f"Unknown setting {name}.options.{option}.",
-                received=option,
-                expected=", ".join(parameters) or "no options",
-                fix=near_misses(option, parameters),
-            )
-    return dict(options) | ({"compat": True} if compat and "compat" in parameters else {})
+    read = read_options(load, options, f"{name}.options")
+    return read | ({"compat": True} if compat and "compat" in inspect.signature(load).parameters else {})
 
 
 def _call(spec: FilterSpec, function: Callable[..., Any], clips: list[Frames], texts: list[str]) -> list[Any]:

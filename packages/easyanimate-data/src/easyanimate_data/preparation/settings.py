@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, make_dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from easyanimate_core import StageContext
 from easyanimate_core.config import read_config
 from easyanimate_core.errors import PluginError, RequestError, near_misses
+from easyanimate_core.number_range import NOT_NEGATIVE, Range, check_ranges
 from easyanimate_core.registry import load_plugins
 
 if TYPE_CHECKING:
@@ -48,21 +49,20 @@ class PrepareSettings:
 
     stages: tuple[str, ...] = DEFAULT_STAGES
     compat: bool = False
-    batch_size: int = 8
-    gpus_per_worker: float = 0.0
+    batch_size: Annotated[int, Range(1)] = 8
+    gpus_per_worker: Annotated[float, NOT_NEGATIVE] = 0.0
     reader: Literal["pyav", "decord"] = "pyav"
     filters: dict[str, FilterSettings] = field(default_factory=dict[str, FilterSettings])
 
     def __post_init__(self) -> None:
         """Refuse what cannot work whatever the plugins offer."""
+        check_ranges(self)
         if not self.stages or len(set(self.stages)) < len(self.stages):
             raise RequestError(
                 "stages must name at least one stage, and each only once.",
                 received=", ".join(self.stages) or "none",
                 expected="such as split,motion,export",
             )
-        if self.batch_size < 1:
-            raise RequestError("batch_size must be at least 1.", received=self.batch_size)
 
     def settings_of(self, stage: str) -> Any:
         """The settings of a stage that is installed."""

@@ -10,10 +10,12 @@ import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING, Literal, get_args
+from pathlib import Path  # noqa: TC003 (read_options reads the annotations)
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import numpy as np
 from easyanimate_core.errors import RequestError
+from easyanimate_core.number_range import NOT_NEGATIVE, SHARE, Range, check_ranges
 from numpy.typing import NDArray
 
 from easyanimate_data.shapes.caption import COLOURS, DIRECTIONS, SHAPES, Combination, Language, describe
@@ -186,19 +188,20 @@ class ShapesClips:
         combinations: What to show; used in turn, so that all are seen equally often.
     """
 
-    count: int
-    seed: int = 0
-    num_frames: int = 16
-    height: int = 64
-    width: int = 64
+    count: Annotated[int, Range(1)]
+    seed: Annotated[int, NOT_NEGATIVE] = 0
+    num_frames: Annotated[int, Range(1)] = 16
+    height: Annotated[int, Range(16)] = 64
+    width: Annotated[int, Range(16)] = 64
     languages: tuple[Language, ...] = ("en", "zh")
-    dense_share: float = 0.0
-    mask_share: float = 0.0
+    dense_share: Annotated[float, SHARE] = 0.0
+    mask_share: Annotated[float, SHARE] = 0.0
     style: Style = "filled"
     combinations: tuple[Combination, ...] = field(default=TRAINED, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse an unknown style."""
+        """Refuse an unknown style, and numbers that give no clip."""
+        check_ranges(self)
         if self.style not in STYLES:
             raise RequestError("There is no such style of shapes.", received=self.style, expected=" or ".join(STYLES))
 
@@ -329,3 +332,36 @@ def _middles(length: int) -> Floats:
 def _inside(distance: NDArray[np.floating]) -> Floats:
     """Coverage 0 to 1 of a pixel whose middle is `distance` outside an edge."""
     return np.clip(0.5 - distance, 0, 1).astype(np.float32, copy=False)
+
+
+def open_shapes(  # noqa: PLR0913 (keyword-only)
+    path: Path | None = None,
+    *,
+    count: Annotated[int, Range(1)],
+    seed: Annotated[int, NOT_NEGATIVE] = 0,
+    num_frames: Annotated[int, Range(1)] = 16,
+    height: Annotated[int, Range(16)] = 64,
+    width: Annotated[int, Range(16)] = 64,
+    languages: tuple[Language, ...] = ("en", "zh"),
+    dense_share: Annotated[float, SHARE] = 0.0,
+    mask_share: Annotated[float, SHARE] = 0.0,
+    style: Style = "filled",
+) -> ShapesClips:
+    """Make the dataset `shapes`; the options are those of `ShapesClips`.
+
+    Raises:
+        RequestError: A path is given, or an option is out of range.
+    """
+    if path is not None:
+        raise RequestError("Shapes clips are generated and need no path.", received=path, expected="a count alone")
+    return ShapesClips(
+        count,
+        seed,
+        num_frames,
+        height,
+        width,
+        languages=languages,
+        dense_share=dense_share,
+        mask_share=mask_share,
+        style=style,
+    )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from easyanimate_core.atomic import atomic_path
-from easyanimate_core.errors import MediaError, RequestError
+from easyanimate_core.errors import MediaError
+from easyanimate_core.number_range import NOT_NEGATIVE, Range, check_ranges
 from easyanimate_core.request import Video
 from easyanimate_core.video import write_video
 
@@ -37,21 +38,18 @@ class ShapesSettings:
         style: Draws filled shapes, or their contours alone.
     """
 
-    count: int
-    seed: int = 0
-    num_frames: int = field(default=16, metadata={"option": "--frames"})
-    height: int = 64
-    width: int = 64
-    fps: float = 8.0
+    count: Annotated[int, Range(1)]
+    seed: Annotated[int, NOT_NEGATIVE] = 0
+    num_frames: Annotated[int, Range(1)] = field(default=16, metadata={"option": "--frames"})
+    height: Annotated[int, Range(16)] = 64
+    width: Annotated[int, Range(16)] = 64
+    fps: Annotated[float, Range(1, 1000)] = 8.0
     languages: tuple[Language, ...] = field(default=LANGUAGES, metadata={"option": None})
     style: Style = "filled"
 
     def __post_init__(self) -> None:
         """Refuse what gives no clip."""
-        least = {"count": 1, "seed": 0, "num_frames": 1, "height": 16, "width": 16, "fps": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise RequestError(f"{name} must be at least {value}.", received=getattr(self, name))
+        check_ranges(self)
 
 
 def write_shapes(

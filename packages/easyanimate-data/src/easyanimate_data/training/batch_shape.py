@@ -30,15 +30,13 @@ def check_rule(rule: BatchRule) -> None:
     Raises:
         RequestError: Saying what is wrong.
     """
-    least = {"chunk_frames": 1, "token_size": 1, "video_repeat": 0 if rule.compat else 1}
-    for name, value in least.items():
-        given = getattr(rule, name)
-        if given is not None and given < value:
-            raise RequestError(
-                f"data.{name} must be at least {value}.",
-                received=given,
-                fix="compat with 0 leaves the videos out, as the original does" if name == "video_repeat" else None,
-            )
+    if rule.video_repeat < 1 and not rule.compat:
+        raise RequestError(
+            "data.video_repeat must be at least 1.",
+            received=rule.video_repeat,
+            expected="a whole number, at least 1",
+            fix="compat with 0 leaves the videos out, as the original does",
+        )
     if rule.mask_rule is not None and rule.mask_rule not in get_args(MaskRule):
         raise RequestError(
             "There is no such mask_rule.", received=rule.mask_rule, expected=", ".join(get_args(MaskRule))

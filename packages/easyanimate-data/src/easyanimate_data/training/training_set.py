@@ -8,9 +8,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple, get_args
 
 from easyanimate_core.errors import MediaError, RequestError
+from easyanimate_core.number_range import Range, check_ranges
 
 from easyanimate_data.frames import Reader
 from easyanimate_data.training.batches import TrainingBatches
@@ -19,8 +21,6 @@ from easyanimate_data.training.inspection import inspect_entries
 from easyanimate_data.training.replacement import TIME_LIMIT
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from easyanimate_core.dataset import BatchRule
 
     from easyanimate_data.training.entry import Entry
@@ -58,15 +58,14 @@ class TrainingSet:
     path: Path
     root: Path | None = None
     reader: Reader = "pyav"
-    seconds: float = TIME_LIMIT
+    seconds: Annotated[float, Range(above=0, most=3600)] = TIME_LIMIT
     strict: bool = False
 
     def __post_init__(self) -> None:
         """Open the files, so that a mistake shows before anything is computed."""
+        check_ranges(self)
         if self.reader not in get_args(Reader):
             raise RequestError("There is no such reader.", received=self.reader, expected=" or ".join(get_args(Reader)))
-        if not self.seconds > 0:
-            raise RequestError("seconds must be above 0.", received=self.seconds)
         _, skipped, total = self._rows
         if not skipped:
             return
@@ -112,3 +111,15 @@ class TrainingSet:
         return TrainingBatches(
             self.entries, rule, seed=seed, reader=self.reader, seconds=self.seconds, skipped=self.skipped
         )
+
+
+def open_training_set(
+    path: Path | str,
+    root: Path | str | None = None,
+    *,
+    reader: Reader = "pyav",
+    seconds: Annotated[float, Range(above=0, most=3600)] = TIME_LIMIT,
+    strict: bool = False,
+) -> TrainingSet:
+    """Open the dataset `json`; see `TrainingSet`."""
+    return TrainingSet(Path(path), None if root is None else Path(root), reader, seconds, strict)

@@ -8,7 +8,7 @@ from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.errors import RequestError
 from easyanimate_core.model import open_model
 from easyanimate_core.options import SettingsReader
-from easyanimate_train.launch import EXTRA_OPTIONS, launch
+from easyanimate_train.launch import EXTRA_OPTIONS, LACKING, launch
 from easyanimate_train.plan import print_plan, redirect_output
 
 from easyanimate_dit.training.config import DitTrainingConfig, LoraTrainingConfig
@@ -67,7 +67,7 @@ def _make_command(kind: type[DitTrainingConfig], name: str, summary: str) -> Cal
         print(trained)  # noqa: T201 (the folder of the weights, for scripts)
 
     train.__doc__ = summary
-    return SettingsReader(kind, find_defaults).command(train, EXTRA_OPTIONS)
+    return SettingsReader(kind, find_defaults).command(train, EXTRA_OPTIONS, lacking=LACKING)
 
 
 train_transformer = _make_command(DitTrainingConfig, "dit", "Train the video transformer.")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 (read_config reads the annotations)
-from typing import Literal
+from typing import Annotated, Literal
 
 from easyanimate_core.errors import RequestError
+from easyanimate_core.number_range import NOT_NEGATIVE, POSITIVE, SHARE, Range, check_ranges
 from easyanimate_train.config import RunConfig
 
 
@@ -25,21 +26,21 @@ class TaskConfig:
             others have an encoded mask.
     """
 
-    start_share: float = 0.0
-    ends_share: float = 0.0
-    area_share: float = 0.0
-    given_frames: int = 3
-    image_share: float = 0.5
-    blank_share: float = 0.9
+    start_share: Annotated[float, SHARE] = 0.0
+    ends_share: Annotated[float, SHARE] = 0.0
+    area_share: Annotated[float, SHARE] = 0.0
+    given_frames: Annotated[int, Range(1)] = 3
+    image_share: Annotated[float, SHARE] = 0.5
+    blank_share: Annotated[float, SHARE] = 0.9
 
     def __post_init__(self) -> None:
         """Refuse shares outside 0 to 1."""
-        tasks = (self.start_share, self.ends_share, self.area_share)
-        if not all(0 <= share <= 1 for share in (*tasks, sum(tasks), self.image_share, self.blank_share)):
+        check_ranges(self, "task.")
+        if self.start_share + self.ends_share + self.area_share > 1:
             raise RequestError(
-                "A share of the task is out of range.",
-                received=self,
-                expected="each from 0 to 1, start_share, ends_share and area_share together at most 1",
+                "task.start_share, task.ends_share and task.area_share are more than all clips.",
+                received=f"{self.start_share}, {self.ends_share} and {self.area_share}",
+                expected="together at most 1",
             )
 
 
@@ -53,7 +54,11 @@ class ValidationConfig:
     """
 
     prompts: tuple[str, ...] = ()
-    seed: int = 0
+    seed: Annotated[int, NOT_NEGATIVE] = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a seed that is none."""
+        check_ranges(self, "validation.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,15 +92,15 @@ class DitTrainingConfig(RunConfig):
     fresh: bool = False
     trainable: tuple[str, ...] = ()
     slow: tuple[str, ...] = ()
-    slow_rate: float = 0.5
+    slow_rate: Annotated[float, NOT_NEGATIVE] = 0.5
     cache: bool = False
     cache_folder: Path | None = None
     task: TaskConfig = field(default_factory=TaskConfig)
     timesteps: Literal["uniform", "logit_normal"] = "logit_normal"
     loss: Literal["mse", "variational"] = "mse"
     snr: bool = False
-    motion_sub_loss: float = 0.0
-    noise_offset: float = 0.0
+    motion_sub_loss: Annotated[float, NOT_NEGATIVE] = 0.0
+    noise_offset: Annotated[float, NOT_NEGATIVE] = 0.0
     validation: ValidationConfig = field(default_factory=ValidationConfig)
 
 
@@ -115,8 +120,8 @@ class LoraConfig:
         format: Format of `lora.safetensors`: the original's, or peft's, which diffusers also reads.
     """
 
-    rank: int = 16
-    alpha: float = 16.0
+    rank: Annotated[int, Range(1)] = 16
+    alpha: Annotated[float, POSITIVE] = 16.0
     targets: tuple[str, ...] = ()
     text_encoder: bool = False
     dora: bool = False
@@ -124,8 +129,7 @@ class LoraConfig:
 
     def __post_init__(self) -> None:
         """Refuse a rank of 0, and a LoRA that cannot be written."""
-        if self.rank < 1:
-            raise RequestError("lora.rank must be at least 1.", received=self.rank)
+        check_ranges(self, "lora.")
         if self.dora and self.format != "peft":
             raise RequestError(
                 "The original's format cannot hold DoRA.",
@@ -152,25 +156,19 @@ class LcmConfig:
     """
 
     enabled: bool = False
-    num_ddim_steps: int = 50
+    num_ddim_steps: Annotated[int, Range(1)] = 50
     guidance: tuple[float, ...] = (5.0, 15.0)
-    timestep_scaling: float = 10.0
+    timestep_scaling: Annotated[float, POSITIVE] = 10.0
     loss: Literal["l2", "huber"] = "l2"
-    huber_c: float = 0.001
+    huber_c: Annotated[float, POSITIVE] = 0.001
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
+        check_ranges(self, "lcm.")
         is_range = len(self.guidance) == 2 and self.guidance[0] <= self.guidance[1]  # noqa: PLR2004
         if not is_range:
             raise RequestError(
                 "lcm.guidance must be a range.", received=self.guidance, expected="the lowest and the highest value"
-            )
-        if self.num_ddim_steps < 1 or self.timestep_scaling <= 0 or self.huber_c <= 0:
-            raise RequestError(
-                "A setting of lcm is out of range.",
-                received=f"num_ddim_steps {self.num_ddim_steps}, timestep_scaling {self.timestep_scaling}, "
-                f"huber_c {self.huber_c}",
-                expected="num_ddim_steps 1 or more, the others above 0",
             )
 
 

@@ -8,7 +8,7 @@ from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.options import SettingsReader
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.weights_folder import WeightsFolder
-from easyanimate_train.launch import EXTRA_OPTIONS, launch
+from easyanimate_train.launch import EXTRA_OPTIONS, LACKING, launch
 
 from easyanimate_vae.training.config import VaeTrainingConfig
 
@@ -49,4 +49,4 @@ def _train(settings: VaeTrainingConfig, *, resume: bool, plan: bool, launch_word
     print(trained)  # noqa: T201 (the folder of the weights, for scripts)
 
 
-train = SettingsReader(VaeTrainingConfig, _find_defaults).command(_train, EXTRA_OPTIONS)
+train = SettingsReader(VaeTrainingConfig, _find_defaults).command(_train, EXTRA_OPTIONS, lacking=LACKING)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 (read_config reads the annotations)
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from easyanimate_core.errors import RequestError, near_misses
+from easyanimate_core.number_range import NOT_NEGATIVE, Range, check_ranges
 from easyanimate_train.config import OptimizerConfig, RunConfig
 
 KINDS = {"video": "easyanimate_vae:AutoencoderKLMagvit", "frames": "easyanimate_vae:FrameAutoencoder"}
@@ -40,17 +41,21 @@ class LossConfig:
             original's 50001 counts two for every batch.
     """
 
-    l1: float = 0.75
-    mse: float = 4.0
-    colour: float = 1.0
-    perceptual: float = 0.0
+    l1: Annotated[float, NOT_NEGATIVE] = 0.75
+    mse: Annotated[float, NOT_NEGATIVE] = 4.0
+    colour: Annotated[float, NOT_NEGATIVE] = 1.0
+    perceptual: Annotated[float, NOT_NEGATIVE] = 0.0
     vgg: Path | None = None
-    first_frame: float = 1.0
-    kl: float = 1e-4
-    anchor: float = 0.0
-    anchor_share: float = 0.33
-    adversarial: float = 0.0
-    adversarial_start: int = 25_000
+    first_frame: Annotated[float, NOT_NEGATIVE] = 1.0
+    kl: Annotated[float, NOT_NEGATIVE] = 1e-4
+    anchor: Annotated[float, NOT_NEGATIVE] = 0.0
+    anchor_share: Annotated[float, Range(above=0, most=1)] = 0.33
+    adversarial: Annotated[float, NOT_NEGATIVE] = 0.0
+    adversarial_start: Annotated[int, NOT_NEGATIVE] = 25_000
+
+    def __post_init__(self) -> None:
+        """Refuse weights that are none."""
+        check_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +63,9 @@ class DiscriminatorOptimizerConfig(OptimizerConfig):
     """Optimiser of the discriminator, as in the original but for gradient clipping."""
 
     schedule: Literal["constant", "linear", "cosine", "flat"] = "constant"
-    warmup_steps: int = 0
-    betas: tuple[float, ...] = (0.5, 0.9)
-    weight_decay: float = 0.0
+    warmup_steps: Annotated[int, NOT_NEGATIVE] = 0
+    betas: Annotated[tuple[float, ...], Range(0, below=1)] = (0.5, 0.9)
+    weight_decay: Annotated[float, NOT_NEGATIVE] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +78,13 @@ class DiscriminatorConfig:
         optimizer: Optimiser of the discriminators; its schedule counts all steps, from the first one on.
     """
 
-    width: int = 64
-    num_levels: int = 3
+    width: Annotated[int, Range(1)] = 64
+    num_levels: Annotated[int, Range(1, 16)] = 3
     optimizer: DiscriminatorOptimizerConfig = field(default_factory=DiscriminatorOptimizerConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that are none."""
+        check_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,17 +101,12 @@ class ValidationConfig:
 
     path: Path | None = None
     options: dict[str, Any] = field(default_factory=dict[str, Any])
-    num_clips: int = 4
-    fps: float = 8.0
+    num_clips: Annotated[int, Range(1)] = 4
+    fps: Annotated[float, Range(above=0, most=1000)] = 8.0
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        if self.num_clips < 1 or self.fps <= 0:
-            raise RequestError(
-                "A setting of the validation is out of range.",
-                received=f"num_clips {self.num_clips}, fps {self.fps}",
-                expected="num_clips 1 or more, fps above 0",
-            )
+        check_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)

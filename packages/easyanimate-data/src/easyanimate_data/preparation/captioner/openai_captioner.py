@@ -11,9 +11,10 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from easyanimate_core.errors import MediaError, RequestError
+from easyanimate_core.number_range import NOT_NEGATIVE, Range
 
 from easyanimate_data.preparation.network import needs_extra
 
@@ -38,13 +39,13 @@ def load(  # noqa: PLR0913 (keyword-only)
     base_url: str | None = None,
     model: str | None = None,
     api_key: str | None = None,
-    timeout: float = 120.0,
-    max_retries: int = 5,
-    max_tokens: int = 1024,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
+    timeout: Annotated[float, Range(above=0, most=86400)] = 120.0,
+    max_retries: Annotated[int, Range(0, 100)] = 5,
+    max_tokens: Annotated[int, Range(1)] = 1024,
+    temperature: Annotated[float, NOT_NEGATIVE] = 1.0,
+    top_p: Annotated[float, Range(above=0, most=1)] = 1.0,
     seed: int | None = 1,
-    concurrency: int = 8,
+    concurrency: Annotated[int, Range(1, 1024)] = 8,
 ) -> OpenAICaptioner:
     """Connect to a server; nothing is sent yet.
 

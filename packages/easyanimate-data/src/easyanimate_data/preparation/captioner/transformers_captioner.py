@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path  # noqa: TC003 (read_options reads the annotations)
+from typing import TYPE_CHECKING, Annotated, Any
 
 from easyanimate_core.errors import MediaError, RequestError, WeightsError
+from easyanimate_core.number_range import NOT_NEGATIVE, Range
 
 from easyanimate_data.preparation.network import load_whole, loading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import torch
 
@@ -32,9 +33,9 @@ def load(  # noqa: PLR0913 (keyword-only)
     model: str | Path = CAPTION_MODEL,
     device: str | None = None,
     dtype: str = "bfloat16",
-    max_tokens: int = 1024,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
+    max_tokens: Annotated[int, Range(1)] = 1024,
+    temperature: Annotated[float, NOT_NEGATIVE] = 1.0,
+    top_p: Annotated[float, Range(above=0, most=1)] = 1.0,
     seed: int = 1,
 ) -> TransformersCaptioner:
     """Load a model that writes.
