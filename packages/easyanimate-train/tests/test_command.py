@@ -157,15 +157,16 @@ def test_a_way_to_launch_is_a_file_for_accelerate():
 def test_processes_are_launched_with_the_same_words(monkeypatch, words):
     seen = []
 
-    class Done:
-        returncode = 3
+    class Launched:
+        def wait(self):
+            return 3
 
     monkeypatch.setattr(sys, "argv", ["ea", "train", "lora", "--data", "d", *words, "--seed", "1"])
     monkeypatch.setattr(launch, "read_machine", lambda: type("Machine", (), {"devices": ()}))
-    monkeypatch.setattr(launch.subprocess, "run", lambda command, **_: seen.append(command) or Done())
+    monkeypatch.setattr(launch.subprocess, "Popen", lambda command, **_: seen.append(command) or Launched())
     with pytest.raises(typer.Exit) as caught:
         launch.launch("easyanimate_dit.train", "lora", "--cpu")
     assert caught.value.exit_code == 3
     assert seen[0][2:] == [
-        "accelerate.commands.launch", "--cpu", "-m", "easyanimate_dit.train", "lora", "--data", "d", "--seed", "1",
+        "easyanimate_train.launcher", "--cpu", "-m", "easyanimate_dit.train", "lora", "--data", "d", "--seed", "1",
     ]  # fmt: skip

@@ -196,6 +196,8 @@ def _convert(value: Any, hint: Any, name: str, within: Range) -> Any:
     elif hint in (int, float):
         value = _convert_number(value, hint, name, within)
     elif hint is Path and isinstance(value, str) and "\0" not in value:
+        with suppress(RuntimeError):  # nobody has such a home folder
+            value = Path(value).expanduser()
         value = Path(value)
     elif hint is not Any and not isinstance(value, typing.cast("type[Any]", origin or hint)):
         kind = "a group of settings" if dataclasses.is_dataclass(hint) else _KINDS.get(origin or hint, str(hint))

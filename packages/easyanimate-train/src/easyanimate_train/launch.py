@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,6 +53,16 @@ LACKING: dict[str, dict[str, Any]] = {"plan": {"out": "plan"}}
 """What need not be given: a plan writes nothing."""
 
 
+STOPPED = 130
+"""Exit code of what Ctrl-C stopped."""
+
+_MARK = "EASYANIMATE_LAUNCHED"
+"""Environment variable of processes that `launch` starts."""
+
+_STOP_SECONDS = 60.0
+"""Time that processes have to stop."""
+
+
 def launch(module: str, trainer: str, words: str) -> None:
     """Run the current command again under `accelerate launch`, and exit with its exit code.
 
@@ -60,12 +71,27 @@ def launch(module: str, trainer: str, words: str) -> None:
         trainer: Which of its trainers to run.
         words: The value of `--launch`.
     """
-    command = [sys.executable, "-m", "accelerate.commands.launch", *find_options(words), "-m", module]
-    environment = {**os.environ, **_say_cpu(words)}
-    done = subprocess.run(  # noqa: S603 (own command)
-        [*command, trainer, *_own_words(sys.argv)], check=False, env=environment
+    command = [sys.executable, "-m", "easyanimate_train.launcher", *find_options(words), "-m", module]
+    environment = {**os.environ, **_say_cpu(words), _MARK: "1"}
+    launched = subprocess.Popen(  # noqa: S603 (own command)
+        [*command, trainer, *_own_words(sys.argv)], env=environment
     )
-    raise typer.Exit(done.returncode)
+    try:
+        code = launched.wait()
+    except KeyboardInterrupt:
+        # Ctrl-C reaches the launcher as well, which stops its processes.
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            launched.wait(_STOP_SECONDS)
+        launched.kill()
+        raise
+    if code == STOPPED:
+        raise KeyboardInterrupt
+    raise typer.Exit(code)
+
+
+def was_launched() -> bool:
+    """Whether this is a process that a launcher started."""
+    return _MARK in os.environ or "LOCAL_RANK" in os.environ
 
 
 def _say_cpu(words: str) -> dict[str, str]:
@@ -82,10 +108,12 @@ def run_trainer(trainers: Mapping[str, Callable[..., None]]) -> None:
     for name, trainer in trainers.items():
         app.command(name, context_settings=CONTEXT_SETTINGS)(trainer)
     try:
-        app()
+        app(standalone_mode=False)
     except EasyAnimateError as error:
         sys.stderr.write(f"Error: {error}\n")
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(STOPPED)
 
 
 def find_options(words: str) -> list[str]:

@@ -19,7 +19,7 @@ from easyanimate_train.checkpoint import Checkpoint
 from easyanimate_train.engine import is_sharded, open_accelerator, prepare, set_clipping
 from easyanimate_train.memory import align, explain_memory
 from easyanimate_train.optimizer import clip_gradients, make_optimizer, set_learning_rate
-from easyanimate_train.run_folder import RunFolder
+from easyanimate_train.run_folder import RunFolder, claim_run
 from easyanimate_train.stream import BatchStream
 from easyanimate_train.tracker import open_tracker
 
@@ -56,7 +56,7 @@ def train(
     Raises:
         RequestError: The loss diverges, memory runs out, or the output folder holds another run.
     """
-    with explain_memory(task):
+    with claim_run(config, resume=resume), explain_memory(task):
         run = TrainingRun(task, config, dataset, resume=resume, on_progress=on_progress)
         with run.tracking():
             run.take_steps()
@@ -71,7 +71,7 @@ class TrainingRun:
         config: Settings.
         dataset: Batches of training data.
         resume: Resume from the newest checkpoint.
-        on_progress: Called at every logged step with its numbers.
+        on_progress: Called at every step with the numbers of the last logged one.
     """
 
     def __init__(
@@ -114,6 +114,7 @@ class TrainingRun:
         self._num_nonfinite = torch.zeros((), device=self.accelerator.device)
         self._tracker: Any = None
         self._num_replaced = 0
+        self._shown: Mapping[str, float] = {}
 
     def tracking(self) -> Any:
         """A context in which the log also goes to the tracker."""
@@ -123,12 +124,16 @@ class TrainingRun:
     def take_steps(self) -> None:
         """Take all remaining steps, with their logs, checkpoints and validations."""
         batches = iter(self.stream)
-        config = self.config
+        config, noted = self.config, False
         while self.step < config.max_steps:
             values = self.take_step(batches)
+            if not noted:
+                self.folder.note_start()
+                noted = True
             last = self.step == config.max_steps
             if last or self.step % config.log_every == 0:
                 self._log(values)
+            self._show()
             if last or self.step % config.checkpoint_every == 0:
                 self._stop_if_diverged()
                 self._save()
@@ -202,8 +207,12 @@ class TrainingRun:
         if self._num_replaced:  # not in the log, which is the same for any number of processes
             numbers["replaced"] = self._num_replaced
         self._tracker.log(numbers, self.step)
+        self._shown = numbers
+
+    def _show(self) -> None:
+        """Report a step, with the numbers of the last one that was logged: reading them each time would cost time."""
         if self._report and self.accelerator.is_main_process:
-            self._report(Progress("train", self.step, self.config.max_steps), numbers)
+            self._report(Progress("train", self.step, self.config.max_steps), self._shown)
 
     def _stop_if_diverged(self, numbers: Mapping[str, float] | None = None) -> None:
         """Stop before a checkpoint of useless weights is written."""

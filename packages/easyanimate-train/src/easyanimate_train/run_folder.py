@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.atomic import atomic_folder, atomic_path, part_folder
 from easyanimate_core.errors import MediaError, RequestError
+from easyanimate_core.folder_lock import LOCK_NAME, lock_folder
 from safetensors import SafetensorError
 
+from easyanimate_train.path_meaning import find_places, flatten, leads_to_same
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from pathlib import Path
+
+    from easyanimate_train.path_meaning import Place
+
+SETTINGS_NAME = "train.json"
+PLACES = "places"
+"""Entry of the settings' file beside the settings themselves: where their paths led."""
 
 
 class RunFolder:
     """A folder with `train.json`, `loss.jsonl` and `checkpoints/step-00001000/`.
+
+    It holds a run from its first checkpoint on; what a start that failed before that left is written over.
 
     Args:
         path: The folder.
@@ -41,31 +53,18 @@ class RunFolder:
         wait: Callable[[], None] = lambda: None,
     ) -> None:
         self.path = path
-        self._is_main, self._wait = is_main, wait
+        self._config, self._is_main, self._wait = config, is_main, wait
         self._log = path / "loss.jsonl"
-        settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-        kept = path / "train.json"
-        if resume and not kept.exists():
-            raise RequestError(
-                "There is no run to resume.",
-                received=path,
-                expected="the folder of an earlier run",
-                fix="leave out --resume to start a run",
-            )
-        if kept.exists() and not resume:
-            raise RequestError(
-                "The output folder already holds a run.",
-                received=path,
-                expected="a folder without a run",
-                fix="add --resume to resume it, or choose another --out",
-            )
-        if resume:
-            _refuse_changes(json.loads(kept.read_text(encoding="utf-8")), settings)
-        wait()  # so that no process finds the file that the main process is about to write
-        if is_main:
-            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
-            with atomic_path(kept) as part:
-                part.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        check_folder(path, config, resume=resume)
+        wait()  # so that no process finds a file that the main process is about to write
+
+    def note_start(self) -> None:
+        """Write the settings: a step was taken."""
+        if self._is_main:
+            settings = json.loads(json.dumps(dataclasses.asdict(self._config), default=str))
+            places = find_places(self._config, frozenset(CHANGEABLE))
+            with atomic_path(self.path / SETTINGS_NAME) as part:
+                part.write_text(json.dumps({**settings, PLACES: places}, indent=1), encoding="utf-8")
 
     @property
     def newest(self) -> tuple[int, Path] | None:
@@ -116,8 +115,7 @@ class RunFolder:
         return [json.loads(line)[name] for line in self._log.read_text(encoding="utf-8").splitlines()]
 
     def _list_checkpoints(self) -> list[Path]:
-        """Whole checkpoints, the newest last."""
-        return sorted(path for path in self.path.glob("checkpoints/step-*") if not path.suffix)
+        return list_checkpoints(self.path)
 
     def _save(self, folder: Path, write: Callable[[Path], object]) -> Path:
         """Let every process write into the temporary folder that the main process makes and renames."""
@@ -159,26 +157,119 @@ CHANGEABLE = {
 """Settings that a resumed run may change, because they do not change its numbers."""
 
 
-def _refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
+def list_checkpoints(path: Path) -> list[Path]:
+    """Whole checkpoints of a run, the newest last."""
+    return sorted(folder for folder in path.glob("checkpoints/step-*") if not folder.suffix)
+
+
+def check_folder(path: Path, config: Any, *, resume: bool) -> None:
+    """Refuse a folder that a run cannot begin or go on in; reads only.
+
+    Raises:
+        RequestError: It holds a run that is not to be resumed, one with other settings, or none to resume.
+    """
+    kept = path / SETTINGS_NAME
+    holds_run = bool(list_checkpoints(path)) or (path / "weights").exists()
+    if resume and not kept.exists():
+        raise RequestError(
+            "There is no run to resume.",
+            received=path,
+            expected="the folder of an earlier run",
+            fix="leave out --resume to start a run",
+        )
+    if holds_run and not resume:
+        raise RequestError(
+            "The output folder already holds a run.",
+            received=path,
+            expected="a folder without a run",
+            fix="add --resume to resume it, or choose another --out",
+        )
+    if resume and holds_run:
+        try:
+            before = json.loads(kept.read_text(encoding="utf-8"))
+            places = before.pop(PLACES, {})
+        except (OSError, ValueError, AttributeError) as error:
+            raise RequestError(
+                "The settings of the run to resume cannot be read.", received=f"{kept}: {error}"
+            ) from error
+        _refuse_changes(before, places, config)
+
+
+@contextmanager
+def claim_run(config: Any, *, resume: bool) -> Generator[None]:
+    """Check the output folder of a run before anything is loaded, and keep other runs out of it while the block runs.
+
+    Nothing of a run that fails before its first step stays. Further processes of the run do nothing here.
+
+    Args:
+        config: Settings with `out`.
+        resume: Whether a run in it is resumed.
+
+    Raises:
+        RequestError: See `check_folder`.
+        MediaError: Another run is at work in it, or it cannot be written.
+    """
+    path: Path = config.out
+    if not is_main_process() or path.resolve() in _claimed:
+        yield
+        return
+    with lock_folder(path):
+        check_folder(path, config, resume=resume)
+        empty = all(child.name == LOCK_NAME for child in path.iterdir())
+        _clear_parts(path)
+        _claimed.add(path.resolve())
+        try:
+            yield
+        finally:
+            _claimed.discard(path.resolve())
+            if empty and not (path / SETTINGS_NAME).exists():
+                for child in (child for child in path.iterdir() if child.name != LOCK_NAME):
+                    _remove(child)
+
+
+_claimed: set[Path] = set()
+"""Folders that this process keeps for its run: a command claims one before the loop does."""
+
+
+def is_main_process() -> bool:
+    """Whether this is the only process of a run or the first of several, as their launcher says."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _clear_parts(path: Path) -> None:
+    """Remove what a run that was killed left half-written."""
+    for part in (*path.glob("checkpoints/.*.part"), *path.glob("checkpoints/*.tmp"), *path.glob(".*.part*")):
+        _remove(part)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _refuse_changes(before: dict[str, Any], places: dict[str, Place], config: Any) -> None:
     """Raise `RequestError` where settings other than those in `CHANGEABLE` differ from those of the run."""
-    before, now = _flatten(before), _flatten(now)
-    changed = [name for name in sorted((before.keys() | now.keys()) - CHANGEABLE) if before.get(name) != now.get(name)]
+    old = flatten(before)
+    new = flatten(json.loads(json.dumps(dataclasses.asdict(config), default=str)))
+    new_places = find_places(config, frozenset(CHANGEABLE))
+    changed: list[str] = []
+    for name in sorted((old.keys() | new.keys()) - CHANGEABLE):
+        if name in places and name in new_places:
+            if not leads_to_same(places[name], new_places[name]):
+                changed.append(name)
+        elif old.get(name) != new.get(name):
+            changed.append(name)
     if changed:
-        difference = "; ".join(f"{name}: {before.get(name)} -> {now.get(name)}" for name in changed)
+        difference = "; ".join(
+            f"{name}: {old.get(name)} -> {new.get(name)}"
+            + (" (with other files)" if name in places and name in new_places else "")
+            for name in changed
+        )
         raise RequestError(
             "The settings differ from those of the run to resume.",
             received=difference,
             expected="the same settings",
             fix="resume with the settings of the run, or start a new run with another --out",
         )
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their full names, such as `data.workers`."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,7 @@ class BatchStream:
                 batch_size=None,
                 num_workers=self._workers,
                 collate_fn=_keep,
+                worker_init_fn=_ignore_stop,
                 # A generator of its own, because the loader draws a number when it starts.
                 generator=torch.Generator(),
             )
@@ -137,6 +139,11 @@ class _PlanSampler:
 
     def __iter__(self) -> Iterator[Any]:
         return self._plan()
+
+
+def _ignore_stop(_: int) -> None:
+    """Leave Ctrl-C to the process that trains, which ends its workers: their tracebacks say nothing."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _keep(value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.atomic import atomic_path
 from easyanimate_core.errors import MediaError, RequestError
+from easyanimate_core.folder_lock import LOCK_NAME, explain_unwritable, lock_folder
 
 from easyanimate_data.preparation.journal import Journal
 from easyanimate_data.preparation.stage import restore_rule
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 SETTINGS_NAME = "prepare.json"
 JOURNALS_FOLDER = "journal"
 CLIPS_FOLDER = "clips"
-LOCK_NAME = ".lock"
 EXPORTS = ("json_of_internal_datasets.json", "csv_of_internal_datasets.csv", "report.html")
 
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
@@ -129,29 +129,16 @@ def open_folder(path: Path) -> Generator[DatasetFolder]:
     Raises:
         MediaError: When another run is at work in it, it cannot be written, or the disk is full.
     """
-    from filelock import FileLock, Timeout
-
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / LOCK_NAME, timeout=0)
-        with lock:
+        with lock_folder(path):
             for part in _find_parts(path):
                 part.unlink(missing_ok=True)
             yield DatasetFolder(path)
-    except Timeout as error:
-        raise MediaError(
-            "Another run is at work in this folder.", received=path, fix="wait until it ends, or stop it"
-        ) from error
     except OSError as error:
         stop_run(error)
         if error.errno not in _NOT_WRITABLE:
             raise
-        raise MediaError(
-            f"The folder cannot be written: {error.strerror}.",
-            received=error.filename or path,
-            expected="a folder that can be written",
-            fix="choose another with --out",
-        ) from error
+        raise explain_unwritable(path, error) from error
 
 
 def has_run(path: Path) -> bool:

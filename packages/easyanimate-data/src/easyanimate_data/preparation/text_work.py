@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from easyanimate_core import FrameChoice, Work
-from easyanimate_core.errors import MediaError
 from easyanimate_core.registry import load_plugins
 
+from easyanimate_data.preparation.captioner.answer import read_description
 from easyanimate_data.preparation.score import complete_options, read_clip, takes_device
 
 if TYPE_CHECKING:
@@ -130,7 +130,5 @@ class Rewrite(TextWork):
 
 
 def _fill(column: str, answer: str | Exception) -> dict[str, Any] | Exception:
-    if isinstance(answer, Exception):
-        return answer
-    text = answer.strip()
-    return {column: text} if text else MediaError("The model wrote nothing.", received=repr(answer))
+    found = read_description(answer) if isinstance(answer, str) else answer
+    return {column: found} if isinstance(found, str) else found

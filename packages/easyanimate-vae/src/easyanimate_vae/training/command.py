@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.options import SettingsReader
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.weights_folder import WeightsFolder
@@ -32,21 +32,16 @@ def _find_defaults(settings: VaeTrainingConfig) -> Mapping[str, Any]:
 
 def _train(settings: VaeTrainingConfig, *, resume: bool, plan: bool, launch_words: str | None) -> None:
     """Train the video VAE."""
-    if launch_words is not None:
-        launch(MODULE, _TRAINER, launch_words)
-        return
-    from easyanimate_train.loop import train as run_loop
-    from easyanimate_train.plan import print_plan
+    from easyanimate_train.command import run_training
 
-    from easyanimate_vae.training.run import prepare_task
+    def prepare(config: VaeTrainingConfig) -> Any:
+        from easyanimate_vae.training.run import prepare_task
 
-    with PhaseDisplay() as display:
-        task, dataset = prepare_task(settings)
-        if plan:
-            print_plan(task, settings, dataset)
-            return
-        trained = run_loop(task, settings, dataset, resume=resume, on_progress=display.show)
-    print(trained)  # noqa: T201 (the folder of the weights, for scripts)
+        return prepare_task(config)
+
+    launching = None if launch_words is None else partial(launch, MODULE, _TRAINER, launch_words)
+    use = f"put {settings.out / 'weights' / 'vae'} in the place of vae/ in a folder of weights, and give `ea run` that"
+    run_training(settings, prepare, resume=resume, plan=plan, launching=launching, use=use)
 
 
 train = SettingsReader(VaeTrainingConfig, _find_defaults).command(_train, EXTRA_OPTIONS, lacking=LACKING)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from easyanimate_core.errors import MediaError, RequestError
 from easyanimate_core.number_range import NOT_NEGATIVE, Range
 
+from easyanimate_data.preparation.captioner.answer import MOST_TOKENS, cut_off, drop_thoughts
 from easyanimate_data.preparation.network import needs_extra
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ FIRST_PAUSE = 0.5
 """Seconds before an answer without text is asked for again; twice as long each time, up to `LONGEST_PAUSE`."""
 
 LONGEST_PAUSE = 8.0
+
+_CUT_OFF = ("length", "max_tokens")
+"""What servers call the end of an answer for want of tokens."""
 
 
 def load(  # noqa: PLR0913 (keyword-only)
@@ -55,7 +59,7 @@ def load(  # noqa: PLR0913 (keyword-only)
         api_key: None takes the variable OPENAI_API_KEY, and "none" where that is not set.
         timeout: Seconds until a request counts as failed.
         max_retries: How often a failed request is sent again, after pauses that grow.
-        max_tokens: Length of an answer at the most.
+        max_tokens: Length of an answer at the most; one that is cut off is asked for again with up to 8 times this.
         temperature: 0 takes the likeliest word each time.
         top_p: Share of the likeliest words that are drawn from.
         seed: For servers that know it; None sends none.
@@ -110,32 +114,49 @@ class OpenAICaptioner:
             return list(pool.map(self._answer, instructions, clips))
 
     def _answer(self, instruction: str, clip: Frames | None) -> str | MediaError:
-        import openai
-
         content: list[dict[str, Any]] = [] if clip is None else [_image_part(frame) for frame in clip]
         messages = [{"role": "user", "content": [*content, {"type": "text", "text": instruction}]}]
-        failure = ""
+        failure: MediaError | None = None
+        settings = dict(self.settings)
         for attempt in range(self.max_retries + 1):
             seeding = {} if self.seed is None else {"seed": self.seed + attempt}
             try:
-                response = self.client.chat.completions.create(messages=messages, **self.settings, **seeding)
-            except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-                raise RequestError(
-                    "The server refuses the key, the address or the model.",
-                    received=f"{self.client.base_url}, model {self.settings['model']}: {_line(error)}",
-                    expected="a base_url, model and api_key that it knows",
-                ) from error
-            except openai.APIError as error:  # sent again by the client already
-                return self._error("The server did not answer.", _line(error))
-            except ValueError as error:
-                failure = f"no JSON ({_line(error)})"
-            else:
-                if text := _text(response):
-                    return text
-                failure = f"no text in {str(response)[:200]!r}"
+                response = self._ask(messages=messages, **settings, **seeding)
+            except MediaError as error:
+                return failure or error  # a server that takes no more tokens leaves the answer cut off
+            text, reason = _read(response)
+            if reason in _CUT_OFF:
+                failure = cut_off(text, settings["max_tokens"])
+                if settings["max_tokens"] >= MOST_TOKENS * self.settings["max_tokens"]:
+                    break
+                settings["max_tokens"] *= 2
+                continue
+            if text := drop_thoughts(text):
+                return text
+            failure = self._error(
+                f"The server's answer holds no text, {attempt + 1} times.", f"no text in {str(response)[:200]!r}"
+            )
             if attempt < self.max_retries:
                 time.sleep(min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE))
-        return self._error(f"The server's answer holds no text, {self.max_retries + 1} times.", failure)
+        assert failure is not None  # noqa: S101 (there is an attempt at least)
+        return failure
+
+    def _ask(self, **request: Any) -> Any:
+        """Send a request; the client has sent it again already where it raises `MediaError`."""
+        import openai
+
+        try:
+            return self.client.chat.completions.create(**request)
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
+            raise RequestError(
+                "The server refuses the key, the address or the model.",
+                received=f"{self.client.base_url}, model {self.settings['model']}: {_line(error)}",
+                expected="a base_url, model and api_key that it knows",
+            ) from error
+        except openai.APIError as error:
+            raise self._error("The server did not answer.", _line(error)) from error
+        except ValueError as error:
+            return f"no JSON ({_line(error)})"
 
     def _error(self, message: str, received: str) -> MediaError:
         return MediaError(
@@ -146,12 +167,13 @@ class OpenAICaptioner:
         )
 
 
-def _text(response: Any) -> str:
-    """The text of a chat completion; empty where a server sent something else."""
+def _read(response: Any) -> tuple[str, str]:
+    """The text of a chat completion and why it ended; empty where a server sent something else."""
     choices = getattr(response, "choices", None)
     first = choices[0] if isinstance(choices, list) and choices else None
     content = getattr(getattr(first, "message", None), "content", None)
-    return content.rpartition("</think>")[2].strip() if isinstance(content, str) else ""
+    reason = getattr(first, "finish_reason", None)
+    return content if isinstance(content, str) else "", str(reason or "")
 
 
 def _image_part(frame: Frames) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from easyanimate_core.errors import MediaError, RequestError, WeightsError
 from easyanimate_core.number_range import NOT_NEGATIVE, Range
 
+from easyanimate_data.preparation.captioner.answer import MOST_TOKENS, cut_off, drop_thoughts
 from easyanimate_data.preparation.network import load_whole, loading
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def load(  # noqa: PLR0913 (keyword-only)
             its chat template is needed.
         device: Name of the device; None takes the best there is.
         dtype: Number format of the model: "bfloat16", "float16" or "float32".
-        max_tokens: Length of an answer at the most.
+        max_tokens: Length of an answer at the most; one that is cut off is asked for again with up to 8 times this.
         temperature: 0 takes the likeliest word each time.
         top_p: Share of the likeliest words that are drawn from, above 0, at most 1.
         seed: The same seed, instruction and frames give the same answer, up to rounding whatever they are batched with.
@@ -121,7 +122,7 @@ class TransformersCaptioner:
     def _answer(self, instructions: Sequence[str], clips: Sequence[Frames | None]) -> list[str | MediaError]:
         """Together; where that fails, one by one, so that a clip too small, or memory, costs only what it must."""
         try:
-            return [*self._generate(instructions, clips)]
+            return self._complete(instructions, clips, self.max_tokens)
         except (ValueError, RuntimeError) as error:
             if len(clips) == 1:
                 shape = None if clips[0] is None else list(clips[0].shape)
@@ -132,7 +133,25 @@ class TransformersCaptioner:
             alone = zip(instructions, clips, strict=True)
             return [self._answer([instruction], [clip])[0] for instruction, clip in alone]
 
-    def _generate(self, instructions: Sequence[str], clips: Sequence[Frames | None]) -> list[str]:
+    def _complete(
+        self, instructions: Sequence[str], clips: Sequence[Frames | None], max_tokens: int
+    ) -> list[str | MediaError]:
+        """The answers without their thoughts; what is cut off is asked for again with twice the tokens."""
+        answers: list[str | MediaError] = []
+        written = self._generate(instructions, clips, max_tokens)
+        for instruction, clip, (text, whole) in zip(instructions, clips, written, strict=True):
+            if whole:
+                answers.append(drop_thoughts(text))
+            elif max_tokens < MOST_TOKENS * self.max_tokens:
+                answers += self._complete([instruction], [clip], 2 * max_tokens)
+            else:
+                answers.append(cut_off(text, max_tokens))
+        return answers
+
+    def _generate(
+        self, instructions: Sequence[str], clips: Sequence[Frames | None], max_tokens: int
+    ) -> list[tuple[str, bool]]:
+        """What the model writes to each, and whether it came to an end."""
         import torch
 
         inputs = self._inputs(instructions, clips).to(self.network.device)
@@ -143,9 +162,13 @@ class TransformersCaptioner:
             seeds = [self._row_seed(*row) for row in zip(instructions, clips, strict=True)]
             draw = [_Draw(seeds, self.temperature, self.top_p, self.network.device)]
         with torch.inference_mode():
-            tokens = self.network.generate(**inputs, max_new_tokens=self.max_tokens, logits_processor=draw)
-        answers = self.processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        return [answer.rpartition("</think>")[2].strip() for answer in answers]
+            tokens = self.network.generate(**inputs, max_new_tokens=max_tokens, logits_processor=draw)
+        written = tokens[:, inputs["input_ids"].shape[1] :]
+        answers = self.processor.batch_decode(written, skip_special_tokens=True)
+        ends = self.network.generation_config.eos_token_id
+        ends = set(ends if isinstance(ends, list | tuple) else [ends])
+        whole = [written.shape[1] < max_tokens or bool(ends & set(row)) for row in written.tolist()]
+        return list(zip(answers, whole, strict=True))
 
     def _inputs(self, instructions: Sequence[str], clips: Sequence[Frames | None]) -> Any:
         """Tokens [B, L] and pixels, as the model wants them; clips are all frames or all None."""
