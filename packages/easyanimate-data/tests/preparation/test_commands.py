@@ -150,19 +150,40 @@ def test_nothing_to_export(run_ea, dataset):
         run_ea("export", dataset)
 
 
-def test_a_server_that_is_down_costs_each_clip_an_error_and_can_be_tried_again(run_ea, dataset, monkeypatch):
+def test_a_server_that_is_down_drops_no_clip_and_the_next_run_asks_again(run_ea, dataset, monkeypatch):
     words = ["--server", "http://127.0.0.1:9/v1", "--model", "any", "--set", "caption.options.max_retries=0"]
-    with pytest.raises(MediaError, match="no clip is left"):
+    before = read_table(dataset / TABLE).find_kept()
+    with pytest.raises(MediaError, match=r"5 of 5 clips wait; none is dropped[\s\S]*did not answer"):
         run_ea("caption", dataset, *words)
-    errors = [error for error in read_table(dataset / TABLE).column("error") if error and error.startswith("caption: ")]
-    assert len(errors) == 5
+    table = read_table(dataset / TABLE)
+    assert table.find_kept() == before
+    assert len([error for error in table.column("caption_error") if error]) == 5
+    run_ea("export", dataset)
+    assert len(json.loads((dataset / "json_of_internal_datasets.json").read_text(encoding="utf-8"))) == 5
     from easyanimate_data.preparation.captioner import openai_captioner
 
+    monkeypatch.setattr(openai_captioner.OpenAICaptioner, "__call__", lambda *given: _answer_all_but_first(given[-1]))
+    run_ea("caption", dataset, *words)
+    run_ea("rewrite", dataset, "--set", "rewrite.captioner=openai", *_rewrite_words(monkeypatch))
+    run_ea("export", dataset)
+    listed = json.loads((dataset / "json_of_internal_datasets.json").read_text(encoding="utf-8"))
+    assert [row["text"] for row in listed] == ["rewritten"] * 4  # the first one waits
     monkeypatch.setattr(openai_captioner.OpenAICaptioner, "__call__", lambda *given: ["a square"] * len(given[-1]))
-    run_ea("caption", dataset, *words, "--retry-errors")
+    run_ea("caption", dataset, *words)
     table = read_table(dataset / TABLE)
-    assert [table.column("caption")[place] for place in table.find_kept()] == ["a square"] * len(table.find_kept())
-    assert table.find_kept()
+    assert table.find_kept() == before
+    assert sorted(table.column("caption")[place] for place in before) == ["a square", *["first try"] * 4]
+    assert not any(table.column("caption_error"))
+    run_ea("rewrite", dataset, "--set", "rewrite.captioner=openai", *_rewrite_words(monkeypatch))
+    assert [read_table(dataset / TABLE).column("rewritten")[place] for place in before] == ["rewritten"] * 5
+
+
+def _rewrite_words(monkeypatch):
+    from easyanimate_data.preparation.captioner import openai_captioner
+
+    answer = '{"rewritten description": "rewritten"}'
+    monkeypatch.setattr(openai_captioner.OpenAICaptioner, "__call__", lambda *given: [answer] * len(given[-1]))
+    return ["--server", "http://127.0.0.1:9/v1", "--model", "any"]
 
 
 def test_a_server_needs_a_model(run_ea, dataset):
@@ -176,8 +197,8 @@ def test_rules_of_later_stages_do_not_keep_an_earlier_one_from_its_clips(run_ea,
     words = ["--server", "http://127.0.0.1:9/v1", "--model", "any"]
     monkeypatch.setattr(openai_captioner.OpenAICaptioner, "__call__", lambda *given: _answer_all_but_first(given[-1]))
     run_ea("caption", dataset, *words)
-    with pytest.raises(MediaError, match="no clip is left"):
-        run_ea("filter", dataset, "--filters", "align")  # nothing was aligned yet
+    run_ea("filter", dataset, "--filters", "align")  # nothing was aligned yet
+    assert len(read_table(dataset / TABLE).find_kept()) == 1  # it waits for its caption
     monkeypatch.setattr(openai_captioner.OpenAICaptioner, "__call__", lambda *given: ["a square"] * len(given[-1]))
     run_ea("score", dataset, "--filters", "motion", "--retry-errors")
     run_ea("caption", dataset, *words, "--retry-errors")

@@ -377,7 +377,7 @@ class TestBadInput:
             (["--set", "filters.text.options.langs=en", "--stages", "text"], "langs"),
             (["--set", "split.min_secs=2"], r"Unknown setting split.min_secs[\s\S]*did you mean min_seconds"),
             (["--set", "split.min_seconds=20"], "at most split.max_seconds"),
-            (["--set", "batch_size=0"], "batch_size must be at least 1"),
+            (["--set", "batch_size=0"], "batch_size is out of range"),
             (["--workers", "2"], "--engine processes"),
             (["--resume", "--replace"], "one of them"),
         ],

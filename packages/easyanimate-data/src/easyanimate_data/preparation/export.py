@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from easyanimate_core.atomic import atomic_path
 from easyanimate_core.errors import MediaError
 
-from easyanimate_data.preparation.table import text_of
+from easyanimate_data.preparation.table import text_of, waiting_column
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +44,13 @@ def export(settings: ExportSettings, dataset: Dataset) -> Path:
     """
     folder, rows = dataset.path, list(dataset.table)
     kept = [rows[index] for index in dataset.table.find_kept()]
+    captioned = [row for row in kept if text_of(row)]
+    num_waiting = 0
+    if captioned:  # else nobody has written captions yet
+        ready = [
+            row for row in kept if not (row.get(waiting_column("caption")) or row.get(waiting_column("rewritten")))
+        ]
+        num_waiting, kept = len(kept) - len(ready), ready
     if not kept:
         raise MediaError(
             "There is nothing to export.",
@@ -77,5 +84,7 @@ def export(settings: ExportSettings, dataset: Dataset) -> Path:
             writer.writeheader()
             writer.writerows(listed)
     num_empty = sum(not item["text"] for item in listed)
+    if num_waiting:
+        _logger.warning("export: %d clips wait for captions and are left out; run `ea data caption` again", num_waiting)
     _logger.info("export: %d clips%s", len(listed), f", {num_empty} of them without a caption" if num_empty else "")
     return path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from easyanimate_core.errors import MediaError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from easyanimate_core.preparation import ClipTable, Rule
 
@@ -40,20 +40,27 @@ class Threshold:
         """Whether a reason names the column: "motion_score < 2", "no motion_score"."""
         return self.column in reason.split()
 
+    @property
+    def reason_without(self) -> str:
+        """Why clips without a number are dropped."""
+        return f"no {self.column}"
+
     def keeps(self, value: float) -> bool:
         """Whether a number is in the range."""
         return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
 
     def _judge(self, value: object, *, compat: bool) -> str | None:
         if not _is_number(value):
-            return None if compat else f"no {self.column}"
+            return None if compat else self.reason_without
         if self.keeps(value):
             return None
         too_small = self.minimum is not None and value < self.minimum
         return f"{self.column} < {self.minimum:g}" if too_small else f"{self.column} > {self.maximum:g}"
 
 
-def apply_rules(table: ClipTable, rules: Iterable[Rule], *, compat: bool = False) -> None:
+def apply_rules(
+    table: ClipTable, rules: Iterable[Rule], *, compat: bool = False, waiting: Collection[int] = ()
+) -> None:
     """Decide anew for every clip why it is dropped, or that it is not.
 
     A clip is dropped by the first rule it breaks, and later rules do not see it. What could not be processed is dropped
@@ -63,6 +70,7 @@ def apply_rules(table: ClipTable, rules: Iterable[Rule], *, compat: bool = False
         table: Its column `reason` is written.
         rules: In order.
         compat: As the original: of the thresholds only the last one counts, and what has no score passes.
+        waiting: Rows whose caption is still to be written, and which so have no score that needs one.
     """
     paths, errors, reasons = (table.column(name) for name in ("file_path", "error", "reason"))
     clips = [index for index, path in enumerate(paths) if path is not None]
@@ -75,7 +83,8 @@ def apply_rules(table: ClipTable, rules: Iterable[Rule], *, compat: bool = False
     for rule in rules:
         kept = [index for index in clips if reasons[index] is None]
         for index, reason in rule.find_dropped(table, kept, compat=compat).items():
-            reasons[index] = reason
+            if not (index in waiting and isinstance(rule, Threshold) and reason == rule.reason_without):
+                reasons[index] = reason
     # Last, so that a clip that fails late still stands for those that look like it.
     for index, error in enumerate(errors):
         if error:

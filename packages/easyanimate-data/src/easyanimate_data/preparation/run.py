@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from easyanimate_core.errors import RequestError
+from easyanimate_core.errors import MediaError, RequestError
 from easyanimate_core.request import Progress
 
 from easyanimate_data.preparation.engine import Engine
 from easyanimate_data.preparation.rule import Threshold, apply_rules, refuse_nothing_left
 from easyanimate_data.preparation.stage import find_stage, list_stages
-from easyanimate_data.preparation.table import key_of
+from easyanimate_data.preparation.table import key_of, waiting_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -147,7 +147,14 @@ class StageRunner:
         rules, stages = self.folder.list_rules(), list(self.folder.settings["stages"])
         later = stages[stages.index(before) :] if before in stages else []
         kept = [rule for stage, rule in rules.items() if stage not in later]
-        apply_rules(self.folder.table, kept, compat=self.settings.compat)
+        waiting = self.folder.table.find_waiting(self._list_columns())
+        apply_rules(self.folder.table, kept, compat=self.settings.compat, waiting=waiting)
+
+    def _list_columns(self, *, before: str | None = None) -> list[str]:
+        """The columns that stages fill, of all that ran or of those before one."""
+        stages = list(self.folder.settings["stages"])
+        earlier = stages[: stages.index(before)] if before in stages else stages
+        return [self._stages[key].column for key in earlier if key in self._stages]
 
     def _add_rows(self, key: str, sources: Sequence[str], work: Work) -> None:
         """Work on the sources that the table does not have yet, and put the rows of their clips in order."""
@@ -175,16 +182,20 @@ class StageRunner:
         folder, table, key = self.folder, self.folder.table, stage.key
         self._begin(key, work, stage.column)
         self._apply_rules(before=key)
-        indices = {key_of(table.row(index)): index for index in table.find_kept()}
+        waiting = table.find_waiting(self._list_columns(before=key))
+        indices = {key_of(table.row(index)): index for index in table.find_kept() if index not in waiting}
         todo = [table.row(index) for index in indices.values() if table.column(stage.column)[index] is None]
         outcomes = self._work(key, work, todo)
         for item, outcome in outcomes.items():
+            if stage.column in outcome.values and waiting_column(stage.column) in table.columns:
+                table.update(indices[item], {waiting_column(stage.column): None})
             table.update(indices[item], outcome.values)
             if outcome.error:
                 table.update(indices[item], {"error": f"{key}: {outcome.error}"})
         self._apply_rules()
         folder.save()
         _report_outcomes(key, outcomes, f"{len(table.find_kept())} clips kept")
+        _tell_waiting(key, [outcome.values.get(waiting_column(stage.column)) for outcome in outcomes.values()])
 
     def _begin(self, key: str, work: Work, *columns: str) -> None:
         """Forget what is done again before anything is done: killed at any moment, a run never takes old for new."""
@@ -196,6 +207,7 @@ class StageRunner:
 
     def _work(self, key: str, work: Work, rows: Sequence[Row]) -> dict[str, Outcome]:
         """The outcomes of these rows: from the journal as far as they are there, else from the engine."""
+        stage = find_stage(key, self._stages)
         journal = self.folder.journal(key)
         noted = journal.read()
         items = {key_of(row) for row in rows}
@@ -203,10 +215,35 @@ class StageRunner:
         todo = [row for row in rows if key_of(row) not in outcomes]
         with journal:
             for step, (row, outcome) in enumerate(self.engine.run(work, todo), start=1):
-                journal.add(key_of(row), outcome)
+                if not _waits(stage, outcome):  # it is done again
+                    journal.add(key_of(row), outcome)
                 outcomes[key_of(row)] = outcome
                 self.on_progress(Progress(key, step, len(todo)))
         return outcomes
+
+
+def _waits(stage: StageSpec, outcome: Outcome) -> bool:
+    return bool(outcome.values.get(waiting_column(stage.column)))
+
+
+def _tell_waiting(stage: str, errors: Sequence[str | None]) -> None:
+    """Say how many clips a stage could not do although nothing is wrong with them.
+
+    Raises:
+        MediaError: It could do none.
+    """
+    failed = Counter(error for error in errors if error)
+    if not failed:
+        return
+    message = f"{stage}: {failed.total()} of {len(errors)} clips wait"
+    most = failed.most_common(1)[0][0]
+    if failed.total() == len(errors):
+        raise MediaError(
+            f"{message}; none is dropped.",
+            received=most,
+            fix="mend that, then run it again (`ea data prepare` with --resume)",
+        )
+    _logger.warning("%s, and are done when it is run again (`ea data prepare` with --resume): %s", message, most)
 
 
 def _report_outcomes(stage: str, outcomes: Mapping[str, Outcome], result: str) -> None:

@@ -42,6 +42,11 @@ def text_of(row: Mapping[str, Any]) -> str:
     return str(row.get("rewritten") or row.get("caption") or "")
 
 
+def waiting_column(column: str) -> str:
+    """Where a stage that fills a column says why a clip waits: the clip is kept, and the next run does it again."""
+    return f"{column}_error"
+
+
 class ClipTable:
     """Rows by index, columns by name; a row that lacks a column has None there.
 
@@ -99,6 +104,11 @@ class ClipTable:
         """Row indices of the clips that no rule has dropped."""
         reasons = self.columns["reason"]
         return [index for index in self.find_clips() if not reasons[index]]
+
+    def find_waiting(self, columns: Iterable[str]) -> set[int]:
+        """Row indices of the clips that wait for one of these columns."""
+        noted = [self.columns[name] for name in map(waiting_column, columns) if name in self.columns]
+        return {index for errors in noted for index, error in enumerate(errors) if error}
 
     def drop_rows(self, indices: Iterable[int]) -> None:
         """Remove rows."""

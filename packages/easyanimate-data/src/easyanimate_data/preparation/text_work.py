@@ -10,6 +10,7 @@ from easyanimate_core.registry import load_plugins
 
 from easyanimate_data.preparation.captioner.answer import read_description
 from easyanimate_data.preparation.score import complete_options, read_clip, takes_device
+from easyanimate_data.preparation.table import waiting_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from easyanimate_data.frames import Frames
     from easyanimate_data.preparation.table import Row
+
+_LONGEST_ERROR = 500
+"""Characters of an error that the table keeps."""
 
 CAPTION_FRAMES = FrameChoice("uniform", 8)
 
@@ -130,5 +134,8 @@ class Rewrite(TextWork):
 
 
 def _fill(column: str, answer: str | Exception) -> dict[str, Any] | Exception:
+    """The value of a column, or why the clip waits for one: a model that fails says nothing against the clip."""
     found = read_description(answer) if isinstance(answer, str) else answer
-    return {column: found} if isinstance(found, str) else found
+    if isinstance(found, str):
+        return {column: found}
+    return {column: None, waiting_column(column): " ".join(str(found).split())[:_LONGEST_ERROR]}
