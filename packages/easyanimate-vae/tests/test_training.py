@@ -94,8 +94,14 @@ def test_a_part_is_trained_and_the_other_stays(configure, trainable, trained):
     assert list_changed(load(first), load(train_vae(config))) == trained
 
 
-def test_a_loss_that_is_no_number_stops_the_run(configure):
-    config = configure("run", loss=LossConfig(l1=float("nan")))
+def test_a_loss_that_is_no_number_stops_the_run(configure, monkeypatch):
+    config, compute = configure("run"), task_module.compute_loss
+
+    def compute_badly(*arguments, **options):
+        loss = compute(*arguments, **options)
+        return loss._replace(total=loss.total * float("nan"))
+
+    monkeypatch.setattr(task_module, "compute_loss", compute_badly)
     with pytest.raises(RequestError, match="checkpoint is none"):
         train_vae(config)
 

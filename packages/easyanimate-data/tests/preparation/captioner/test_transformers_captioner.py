@@ -8,9 +8,19 @@ import transformers
 from easyanimate_core.errors import MediaError, PluginError, RequestError, WeightsError
 from easyanimate_core.preparation import Captioner
 from easyanimate_data.preparation.captioner import transformers_captioner
-from easyanimate_data.preparation.captioner.transformers_captioner import load
+from easyanimate_data.preparation.captioner.transformers_captioner import TransformersCaptioner, load
+
+GENERATE = TransformersCaptioner._generate
 
 SMALL = {"device": "cpu", "dtype": "float32", "max_tokens": 6}
+
+
+@pytest.fixture(autouse=True)
+def _ends(monkeypatch):
+    """Take the models' answers for whole: random ones come to no end."""
+    monkeypatch.setattr(
+        TransformersCaptioner, "_generate", lambda *given: [(text, True) for text, _ in GENERATE(*given)]
+    )
 
 
 @pytest.fixture
@@ -111,13 +121,39 @@ def test_running_out_of_memory_makes_smaller_batches(llm_folder, monkeypatch):
     expected = captioner(["rewrite", "rewrite a ball"], [None, None])
     generate = type(captioner)._generate
 
-    def tight(self, instructions, clips):
+    def tight(self, instructions, clips, max_tokens):
         if len(instructions) > 1:
             raise torch.OutOfMemoryError("out of memory")
-        return generate(self, instructions, clips)
+        return generate(self, instructions, clips, max_tokens)
 
     monkeypatch.setattr(type(captioner), "_generate", tight)
     assert captioner(["rewrite", "rewrite a ball"], [None, None]) == expected
+
+
+def test_an_answer_that_is_cut_off_is_given_more_tokens_and_never_taken(llm_folder, monkeypatch):
+    monkeypatch.setattr(TransformersCaptioner, "_generate", GENERATE)
+    captioner = load(model=llm_folder, temperature=0, **SMALL)
+    (cut,) = captioner(["rewrite"], [None])
+    assert isinstance(cut, MediaError)
+    assert "48 tokens" in str(cut)  # 8 times what was asked for
+    asked = []
+
+    def end_late(self, instructions, clips, max_tokens):
+        asked.append((list(instructions), max_tokens))
+        return [(f"{text} {max_tokens}", text == "short" or max_tokens > 12) for text in instructions]
+
+    monkeypatch.setattr(TransformersCaptioner, "_generate", end_late)
+    assert captioner(["short", "long"], [None, None]) == ["short 6", "long 24"]
+    assert asked == [(["short", "long"], 6), (["long"], 12), (["long"], 24)]
+
+
+def test_an_answer_ends_with_the_word_that_ends_answers(llm_folder):
+    captioner = load(model=llm_folder, temperature=0, **SMALL)
+    prompt = captioner._inputs(["rewrite"], [None])
+    written = captioner.network.generate(**prompt, max_new_tokens=6)[0, prompt["input_ids"].shape[1] :]
+    assert [whole for _, whole in GENERATE(captioner, ["rewrite"], [None], 6)] == [False]
+    captioner.network.generation_config.eos_token_id = [int(written[-1])]
+    assert [whole for _, whole in GENERATE(captioner, ["rewrite"], [None], 6)] == [True]
 
 
 def test_thoughts_are_left_out(llm_folder, monkeypatch):
