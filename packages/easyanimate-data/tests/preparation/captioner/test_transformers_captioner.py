@@ -138,7 +138,7 @@ def test_an_answer_that_is_cut_off_is_given_more_tokens_and_never_taken(llm_fold
     assert "48 tokens" in str(cut)  # 8 times what was asked for
     asked = []
 
-    def end_late(self, instructions, clips, max_tokens):
+    def end_late(_self, instructions, _clips, max_tokens):
         asked.append((list(instructions), max_tokens))
         return [(f"{text} {max_tokens}", text == "short" or max_tokens > 12) for text in instructions]
 
