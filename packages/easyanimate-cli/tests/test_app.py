@@ -219,6 +219,15 @@ class TestRerun:
         assert read_video(Path("old-rerun.mp4")).frames.tobytes() == read_video(Path("x.mp4")).frames.tobytes()
 
     @pytest.mark.usefixtures("first")
+    def test_repeats_files_from_before_pictures_were_cropped(self, ea, fake):
+        content = read_manifest(Path("x.mp4")).to_json()
+        assert (content["request"].pop("fit"), content["request"].pop("keep_pixels")) == ("crop", True)
+        write_video(Path("old.mp4"), read_video(Path("x.mp4")), manifest=content)
+        assert ea("rerun", "old.mp4").out == "old-rerun.mp4\n"
+        assert (fake.requests[-1].fit, fake.requests[-1].keep_pixels) == ("stretch", False)
+        assert read_manifest(Path("old-rerun.mp4")).request["fit"] == "stretch"
+
+    @pytest.mark.usefixtures("first")
     def test_refuses_changed_inputs(self, ea):
         Path("image.png").write_bytes(b"other")
         result = ea("rerun", "x.mp4")

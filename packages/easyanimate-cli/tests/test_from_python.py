@@ -22,6 +22,9 @@ def describe(path):
     return {name: value for name, value in dataclasses.asdict(manifest).items() if name not in DIFFERENT}
 
 
+_UPRIGHT = {"size": "64x48", "keep_pixels": False}
+
+
 @pytest.mark.parametrize(
     ("words", "settings"),
     [
@@ -38,6 +41,11 @@ def describe(path):
             },
         ),
         (("--video", "video.mp4", "--mask", "mask.png"), {"video": "video.mp4", "mask": "mask.png"}),
+        (
+            ("--video", "video.mp4", "--mask", "video.mp4", "--video-start", 0.4, "--video-fps", 20, "--fit", "pad"),
+            {"video": "video.mp4", "mask": "video.mp4", "video_start": 0.4, "video_fps": 20, "fit": "pad"},
+        ),
+        (("--size", "64 \u00d7 48", "--no-keep-pixels"), _UPRIGHT),
         (("--video", "video.mp4", "--steps", 2), {"video": Path("video.mp4"), "num_inference_steps": 2}),
     ],
 )

@@ -216,7 +216,7 @@ def test_sizes_that_follow_are_valid():
 @pytest.mark.parametrize(
     ("fit", "words"),
     [
-        ("crop", "is cropped to the shape of 384x672: 24 % of it are cut off"),
+        ("crop", "is cropped to the shape of 384x672: 24 % of it is cut off"),
         ("pad", "gets black bars, to fill 384x672"),
         ("stretch", "is stretched to 384x672, another shape"),
     ],

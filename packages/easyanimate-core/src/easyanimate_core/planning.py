@@ -184,7 +184,7 @@ def _describe_fit(pictures: Iterable[Picture], request: VideoRequest) -> list[st
         share = f"{max(round(100 * (1 - kept.height * kept.width)), 1)} %"
         lines.append(
             {
-                "crop": f"The {picture.role} of {picture.size} is cropped to the shape of {target}: {share} of it are "
+                "crop": f"The {picture.role} of {picture.size} is cropped to the shape of {target}: {share} of it is "
                 "cut off; --fit pad keeps all of it, with black bars.",
                 "pad": f"The {picture.role} of {picture.size} gets black bars, to fill {target}; --fit crop cuts off "
                 f"{share} of it instead.",
