@@ -38,7 +38,7 @@ REPEATED = {"--image", "--lora"}
 def options():
     """The options of `ea run` by the name of the parameter."""
     context = build().commands["run"].make_context("run", [], resilient_parsing=True)
-    return {option.name: option for option in context.command.params}
+    return {option.name: option for option in context.command.params if option.param_type_name == "option"}
 
 
 def test_every_setting_of_a_clip_is_an_option(options):
@@ -58,7 +58,7 @@ def test_the_options_of_the_first_version_are_there(options):
     names = {name: option for option in options.values() for name in option.opts}
     assert not FIRST_VERSION - set(names)
     assert {option.opts[0] for option in options.values() if option.multiple} == REPEATED
-    assert [option.name for option in options.values() if option.required] == ["model"]
+    assert [option.name for option in options.values() if option.required] == []
 
 
 @pytest.mark.usefixtures("media")

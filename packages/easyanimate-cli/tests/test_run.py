@@ -68,6 +68,34 @@ def test_auto_weights_say_what_was_taken_and_how_to_get_the_official_ones(ea):
     assert "ea weights pull fake official" in err
 
 
+@pytest.mark.parametrize("asked", ["three", "three/", "three/new/"])
+def test_several_videos_go_into_a_folder(ea, asked):
+    result = ea(*RUN, "--num-videos", 2, "-o", asked)
+    assert result.out.split() == [str(Path(asked, f"fake-a-red-circle-{seed}.mp4")) for seed in range(2)]
+
+
+def test_a_slash_means_a_folder(ea):
+    assert ea(*RUN, "-o", "new/deep/").out == f"{Path('new/deep/fake-a-red-circle-0.mp4')}\n"
+    assert ea(*RUN, "-o", "./").out == "fake-a-red-circle-0.mp4\n"
+
+
+def test_lines_with_one_output_go_into_a_folder(ea):
+    Path("b.txt").write_text("one\ntwo\n", encoding="utf-8")
+    result = ea("run", "--model", "fake", "--batch", "b.txt", "-o", "here")
+    assert result.out.split() == [str(Path("here", f"fake-{word}-0.mp4")) for word in ("one", "two")]
+    assert ea("run", "--model", "fake", "--batch", "b.txt", "-o", "x.mp4").out.split() == ["x.mp4", "x-2.mp4"]
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp", "MP4"])
+def test_other_endings(ea, kind):
+    result = ea(*RUN, "-o", f"x.{kind}")
+    assert result.out == f"x.{kind}\n"
+    assert read_manifest(Path(f"x.{kind}")).request["prompt"] == "a red circle"
+    again = ea("rerun", f"x.{kind}")
+    assert again.out == f"x-rerun.{kind}\n"
+    assert "Identical" in again.err
+
+
 def test_several_videos_use_one_pipeline_and_seeds_that_count_up(ea, fake):
     result = ea(*RUN, "--num-videos", 3, "--seed", 5, "-o", "x.mp4")
     assert result.out.split() == ["x-1.mp4", "x-2.mp4", "x-3.mp4"]
@@ -78,10 +106,23 @@ def test_several_videos_use_one_pipeline_and_seeds_that_count_up(ea, fake):
 
 def test_never_overwrites(ea):
     Path("x.mp4").write_text("precious", encoding="utf-8")
-    assert ea(*RUN, "-o", "x.mp4").out == "x-2.mp4\n"
+    result = ea(*RUN, "-o", "x.mp4")
+    assert result.out == "x-2.mp4\n"
+    assert "x.mp4 is taken, so x-2.mp4 is written; --overwrite replaces a file." in result.err
     assert Path("x.mp4").read_text(encoding="utf-8") == "precious"
+    assert ea(*RUN, "-o", "x.mp4", "--overwrite").out == "x.mp4\n"
+    assert read_manifest(Path("x.mp4")).seed == 0
     names = [ea(*RUN).out.strip() for _ in range(2)]
     assert names == [str(Path("outputs", name)) for name in ("fake-a-red-circle-0.mp4", "fake-a-red-circle-0-2.mp4")]
+
+
+def test_a_file_that_came_in_the_meantime_is_not_replaced(ea, fake, monkeypatch):
+    original = fake.make_video
+    monkeypatch.setattr(fake, "make_video", lambda request: Path("x.mp4").write_text("new") and original(request))
+    result = ea(*RUN, "-o", "x.mp4")
+    assert result.out == "x-2.mp4\n"
+    assert Path("x.mp4").read_text() == "new"
+    assert "in the meantime" in result.err
 
 
 def test_output_may_be_a_folder_and_lack_an_ending(ea):
@@ -188,7 +229,7 @@ def test_batch_uses_one_pipeline_and_the_command_line_as_its_base(ea, fake):
         ('{"prompt": "x", "fps": "fast"}', ["line 2", "fps must be a number", "'fast'"]),
         ('{"prompt": "x", "size": 3}', ["line 2", "size must be a text"]),
         ('{"prompt": "x", "size": "3"}', ["line 2", "HEIGHTxWIDTH"]),
-        ('{"prompt": "x", "num-videos": 0}', ["line 2", "num_videos must be positive"]),
+        ('{"prompt": "x", "num-videos": 0}', ["line 2", "num_videos is out of range"]),
         ('{"prompt": "x", "image": [1]}', ["line 2", "image[0] must be a path"]),
         ('{"prompt": " "}', ["line 2", "empty"]),
         ('{"prompt": "x", "frames": 17}', ["Line 2", "17", "use 16 or 24"]),

@@ -90,3 +90,13 @@ def test_what_a_killed_process_left_goes_away(tmp_path):
     assert (path / "file.txt").read_text() == "old"
     fill(path, "new")
     assert list_names(tmp_path) == ["folder", "folder/file.txt"]
+
+
+@pytest.mark.parametrize("stem", ["x" * 251, "名" * 83])
+def test_names_as_long_as_they_may_be(tmp_path, stem):
+    path = tmp_path / f"{stem}.txt"
+    with atomic_path(path) as part, atomic_path(path.with_name(f"{stem[:-1]}.txt")) as other:
+        assert part != other
+        part.write_text("whole")
+        other.write_text("other")
+    assert path.read_text() == "whole"

@@ -44,7 +44,12 @@ COMMANDS = (
     _builtin("weights pull", "Fetch weights from Hugging Face or from an archive.", "weights:pull_weights"),
     _builtin("weights verify", "Check that weights are whole.", "weights:verify_weights"),
     _builtin("info", "Show how a file was made.", "info:info"),
-    _builtin("rerun", "Make a file again, bit for bit.", "rerun:rerun"),
+    CommandSpec(
+        group="",
+        name="rerun",
+        summary="Make a file again: bit for bit, or with changes.",
+        load=Target("easyanimate_cli.rerun:make_rerun"),
+    ),
     _builtin("plugins", "List the plugins: what they bring, what is broken and why.", "plugins:list_plugins"),
     _builtin("doctor", "Check this machine: what can run, what is missing.", "doctor:doctor"),
 )
@@ -70,7 +75,14 @@ def _root(
 
 def build() -> TyperGroup:
     """Build the whole command tree, without importing a command."""
-    app = typer.Typer(cls=LazyGroup, name="ea", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+    app = typer.Typer(
+        cls=LazyGroup,
+        name="ea",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},  # commands inherit it
+    )
     app.callback()(_root)
     root: Any = get_command(app)
     add_commands(root, (*COMMANDS, *load_plugins().commands().values()), GROUPS)

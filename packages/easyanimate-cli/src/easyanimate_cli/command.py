@@ -10,6 +10,8 @@ from easyanimate_core.registry import FIRST_PARTY
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from easyanimate_cli.start import end_startup
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -38,7 +40,9 @@ class LazyCommand(TyperCommand):
         # A command that hands words on to another takes options that it does not know.
         settings = getattr(function, "context_settings", None)
         app.command(self.spec.name, cls=QuickCommand, context_settings=settings)(function)
-        return get_command(app).make_context(*args, **kwargs)
+        context = get_command(app).make_context(*args, **kwargs)
+        end_startup()
+        return context
 
     def _load(self) -> Any:
         try:

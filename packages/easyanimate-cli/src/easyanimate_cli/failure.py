@@ -7,6 +7,9 @@ import traceback
 
 import typer
 from easyanimate_core.errors import EasyAnimateError
+from easyanimate_core.printable import printable
+
+from easyanimate_cli.start import STOPPED_LINE, was_stopped
 
 BUG, MISTAKE, STOPPED = 1, 2, 130
 
@@ -15,16 +18,18 @@ def report(error: BaseException) -> int:
     """Print `error` for people and give the exit code; with EA_DEBUG set, the traceback too."""
     if os.environ.get("EA_DEBUG"):
         traceback.print_exception(error)
+    if was_stopped():
+        error = KeyboardInterrupt()
     if isinstance(error, EasyAnimateError):
         typer.echo(f"Error: {error}", err=True)
         return MISTAKE
     if isinstance(error, KeyboardInterrupt):
-        typer.echo("Stopped. No unfinished file is left behind.", err=True)
+        typer.echo(STOPPED_LINE, err=True)
         return STOPPED
     if isinstance(error, MemoryError):
         typer.echo("Error: This machine has too little memory for that.", err=True)
         return MISTAKE
     first = (str(error).strip() or "no message").splitlines()[0]
-    typer.echo(f"Bug: {type(error).__name__}: {first}", err=True)
+    typer.echo(f"Bug: {type(error).__name__}: {printable(first)}", err=True)
     typer.echo("  to do:    run it again as `ea --debug ...` and report what it prints", err=True)
     return BUG

@@ -1,14 +1,13 @@
-"""The options of a clip, made from the fields of `VideoRequest`: on the command line, and in lines of a batch file."""
+"""The options of a clip, made from the fields of `VideoRequest`: on the command line, and in a batch file."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import MISSING, dataclass, field, fields
+import secrets
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from easyanimate_core.config import convert
-from easyanimate_core.errors import RequestError, near_misses
+from easyanimate_core.errors import RequestError
 from easyanimate_core.options import Setting, read_summaries
 from easyanimate_core.request import VideoRequest
 from easyanimate_core.shapes import Fit, parse_size
@@ -27,6 +26,17 @@ _WORDS = {
 }
 """Settings of a request whose option is shorter than their name."""
 
+MAX_VIDEOS = 10_000
+"""Most clips of one run."""
+
+MAX_SECONDS = 3600
+
+DRAW = -1
+"""A seed that stands for one that is drawn, as in the original."""
+
+_SEEDS = 2**31
+"""Seeds that are drawn are below: short enough to be typed again."""
+
 _KINDS: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool, "Fit": Fit}
 
 
@@ -37,26 +47,38 @@ class ClipOptions:
     Args:
         settings: Fields of `VideoRequest`; pictures and videos are paths.
         num_videos: How many clips.
-        output: File or folder to write.
+        output: File or folder to write; a slash at the end means a folder.
+        seconds: Length of the clip, where that was given in place of frames.
+        is_drawn: Whether the seed was drawn.
         line: Line of the batch file that these options come from.
     """
 
     settings: Mapping[str, Any]
     num_videos: int = 1
-    output: Path | None = None
+    output: str | None = None
+    seconds: float | None = None
+    is_drawn: bool = False
     line: int | None = None
+
+    @property
+    def prompt(self) -> str:
+        """What the clip shows."""
+        return str(self.settings["prompt"])
 
 
 def list_options() -> dict[str, Setting]:
     """The options of a clip by the name of their field; a new field of `VideoRequest` is an option by itself.
 
-    `size` stands for height and width.
+    `size` stands for height and width; `seconds` for frames.
     """
     summaries = read_summaries(VideoRequest)
     found: dict[str, Setting] = {}
     for item in fields(VideoRequest):
         if item.name == "height":
-            found["size"] = Setting("size", str, "Height x width of the result in pixels, such as 384x672.", None)
+            about = "Length of the result in seconds, in place of --frames: the nearest that the model makes."
+            found["seconds"] = Setting("seconds", float, about, None)
+            about = "Height x width of the result in pixels, such as 384x672."
+            found["size"] = Setting("size", str, about, None, metavar="HEIGHTxWIDTH")
         if item.name in ("height", "width", "on_progress"):
             continue
         hint: Any = Path if item.name in ROLES else _KINDS[str(item.type).removesuffix(" | None")]
@@ -65,9 +87,15 @@ def list_options() -> dict[str, Setting]:
         default = None if item.name == "strength" or item.default is MISSING else item.default
         flags = (item.metadata["option"],) if "option" in item.metadata else ()
         found[item.name] = Setting(_WORDS.get(item.name, item.name), hint, summaries[item.name], default, flags)
-    about_output = "File or folder to write (a name from prompt and seed in outputs/ unless given)."
+    found["seed"] = replace(
+        found["seed"], summary=found["seed"].summary.removesuffix(".") + "; -1 draws one and says which."
+    )
+    about_output = (
+        "File to write (.mp4, .gif or .webp, and .png for an image), or a folder, which ends in a slash "
+        "(a name from prompt and seed in outputs/ unless given). A name that is taken gets a number."
+    )
     found["num_videos"] = Setting("num_videos", int, "Number of clips to make, with seeds that count up.", 1)
-    found["output"] = Setting("output", Path, about_output, None, ("-o",))
+    found["output"] = Setting("output", str, about_output, None, ("-o",), metavar="PATH")
     return found
 
 
@@ -92,74 +120,36 @@ def make_clip(values: Mapping[str, Any], *, line: int | None = None) -> ClipOpti
         raise RequestError(
             "The prompt is empty.", received=repr(settings.get("prompt", "")), fix='add --prompt "what to show"'
         )
-    num_videos, output = settings.pop("num_videos", 1), settings.pop("output", None)
-    if num_videos < 1:
-        raise RequestError("num_videos must be positive.", received=num_videos, expected="a number above 0")
+    num_videos, output, seconds = (
+        settings.pop("num_videos", 1),
+        settings.pop("output", None),
+        settings.pop("seconds", None),
+    )
+    if not 1 <= num_videos <= MAX_VIDEOS:
+        raise RequestError("num_videos is out of range.", received=num_videos, expected=f"1 to {MAX_VIDEOS}")
+    if output is not None and not output.strip():
+        raise RequestError("The output has no name.", received=repr(output), fix="leave out --output, or name a file")
     if "size" in settings:
         parse_size(settings["size"])  # a mistake is told before the model is looked for
-    return ClipOptions(settings=settings, num_videos=num_videos, output=output, line=line)
+    if seconds is not None:
+        if "num_frames" in settings:
+            raise RequestError(
+                "The length was given twice.",
+                received=f"{settings['num_frames']} frames and {seconds:g} seconds",
+                fix="give --frames or --seconds, not both",
+            )
+        if not 0 < seconds <= MAX_SECONDS:
+            raise RequestError("seconds is out of range.", received=seconds, expected=f"above 0, up to {MAX_SECONDS}")
+    is_drawn = settings.get("seed") == DRAW
+    if is_drawn:
+        settings["seed"] = secrets.randbelow(_SEEDS)
+    return ClipOptions(
+        settings=settings, num_videos=num_videos, output=output, seconds=seconds, is_drawn=is_drawn, line=line
+    )
 
 
-@dataclass
-class _Mistakes:
-    """What is wrong with the lines of a batch file."""
-
-    lines: list[str] = field(default_factory=list[str])
-
-    def add(self, number: int, error: RequestError) -> None:
-        """Note what is wrong with a line."""
-        self.lines.append(f"line {number}: {error}".replace("\n  ", "\n      "))
-
-
-def read_batch(path: Path, base: Mapping[str, Any]) -> list[ClipOptions]:
-    """Read one clip per line of JSON; what a line leaves out comes from `base`.
-
-    Args:
-        path: The file; empty lines are passed over.
-        base: Values of options from the command line.
-
-    Raises:
-        RequestError: Naming every line that cannot be used.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(
-            "The batch file cannot be read.", received=f"{path}: {error}", expected="a UTF-8 file of JSON lines"
-        ) from error
-    clips: list[ClipOptions] = []
-    mistakes = _Mistakes()
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                clips.append(make_clip({**base, **_read_line(line)}, line=number))
-            except RequestError as error:
-                mistakes.add(number, error)
-    if mistakes.lines or not clips:
-        raise RequestError(
-            f"The batch file {path} cannot be used; nothing was made.",
-            received="\n".join(mistakes.lines[:5]) or "no lines",
-            expected='one object per line, such as {"prompt": "a red circle", "seed": 7}',
-        )
-    return clips
-
-
-def _read_line(line: str) -> dict[str, Any]:
-    """The values of a line, by the names of `list_options`."""
-    try:
-        parsed: object = json.loads(line)
-    except ValueError as error:
-        raise RequestError(f"not JSON ({error})", received=line[:80]) from error
-    if not isinstance(parsed, dict):
-        raise RequestError("not an object", received=line[:80])
-    known = {setting.name: (name, setting) for name, setting in list_options().items()}
-    values: dict[str, Any] = {}
-    for word, value in cast("dict[str, Any]", parsed).items():
-        key = word.replace("-", "_")
-        if key not in known:
-            raise RequestError(f"unknown option {word}", expected=", ".join(known), fix=near_misses(key, known))
-        name, setting = known[key]
-        if value is not None:
-            listed = [value] if setting.is_list and isinstance(value, str) else value
-            values[name] = convert(listed, setting.hint, key)
-    return values
+def merge(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of options, where those that are given come first: also in place of another word for the same."""
+    others = {"seconds": "num_frames", "num_frames": "seconds"}
+    replaced = {others[name] for name in given if name in others}
+    return {name: value for name, value in base.items() if name not in replaced} | dict(given)

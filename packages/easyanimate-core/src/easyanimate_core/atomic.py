@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
+
+_PART_STEM = 40
+"""Characters of a name that its temporary file is called by; each has up to four bytes of the 255 of a name."""
 
 
 @contextmanager
@@ -23,8 +27,12 @@ def atomic_path(path: Path) -> Generator[Path]:
         OSError: When the folder cannot be made or the file cannot take its name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays, because writers choose their format by it; the process id keeps two runs apart.
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    # The suffix stays, because writers choose their format by it; the process id keeps two runs apart. A long name is
+    # cut, so that this one is no longer than file systems allow; its checksum keeps it apart from others like it.
+    stem = path.stem
+    if len(stem) > _PART_STEM:
+        stem = f"{stem[:_PART_STEM]}.{zlib.crc32(os.fsencode(path.name)):08x}"
+    part = path.with_name(f".{stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
         part.replace(path)

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from easyanimate_core.animation import MAX_FPS, write_animation
 from easyanimate_core.errors import RequestError
 from easyanimate_core.video import write_image, write_video
 
@@ -59,7 +60,9 @@ class Clip:
         return self.describe()
 
     def save(self, path: Path | str) -> Path:
-        """Write an mp4, or a PNG for a clip of one frame, with the manifest inside; an existing file is replaced.
+        """Write an mp4, GIF or WebP, or a PNG for a clip of one frame; an existing file is replaced.
+
+        The manifest is inside, with the paths of files as seen from the folder of this one.
 
         Returns:
             The path.
@@ -70,23 +73,37 @@ class Clip:
         """
         path = Path(path)
         check_ending(path, self.request)
-        manifest = self.manifest.to_json()
-        if path.suffix.lower() == ".png":
+        manifest = self.manifest.to_json(path.parent)
+        kind = path.suffix.lower()
+        if kind == ".png":
             return write_image(path, self.frames[0], manifest=manifest)
-        return write_video(path, self.video, manifest=manifest)
+        return (write_video if kind == ".mp4" else write_animation)(path, self.video, manifest=manifest)
+
+
+def endings(request: VideoRequest) -> tuple[str, ...]:
+    """What the name of the file of a clip may end in, the usual one first."""
+    return (".png",) if request.num_frames == 1 else (".mp4", ".gif", ".webp")
 
 
 def ending(request: VideoRequest) -> str:
-    """What the name of the file of a clip ends in."""
-    return ".png" if request.num_frames == 1 else ".mp4"
+    """What the name of the file of a clip usually ends in."""
+    return endings(request)[0]
 
 
 def check_ending(path: Path, request: VideoRequest) -> None:
     """Raise `RequestError` unless the name fits what is to be written."""
-    wanted = ending(request)
-    if path.suffix.lower() != wanted:
+    kind, accepted = path.suffix.lower(), endings(request)
+    if kind not in accepted:
         raise RequestError(
             "The name of the output does not fit.",
             received=path.name,
-            expected=f"a name that ends in {wanted}" + (" (one frame is an image)" if wanted == ".png" else ""),
+            expected=f"a name that ends in {' or '.join(accepted)}"
+            + (" (one frame is an image)" if request.num_frames == 1 else "; a folder ends in a slash"),
+        )
+    if kind in MAX_FPS and request.fps > MAX_FPS[kind]:
+        raise RequestError(
+            f"A file that ends in {kind} cannot be that fast.",
+            received=f"{request.fps:g} frames per second",
+            expected=f"at most {MAX_FPS[kind]:g}",
+            fix=f"add --fps {MAX_FPS[kind]:g}, or write .mp4",
         )

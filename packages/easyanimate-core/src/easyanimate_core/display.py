@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
@@ -21,6 +22,7 @@ from rich.progress import Progress as Bars
 
 from easyanimate_core.hookspecs import PROJECT
 from easyanimate_core.machine import format_bytes
+from easyanimate_core.printable import printable
 from easyanimate_core.request import Progress
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ class _LogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one line, above the bars; a note is worth reading, but nothing is wrong."""
         is_warning = record.levelno >= logging.WARNING and not getattr(record, "is_note", False)
-        self._console.print(f"{'Warning: ' if is_warning else ''}{record.getMessage()}", markup=False)
+        text = printable(record.getMessage(), keep="\n")
+        self._console.print(f"{'Warning: ' if is_warning else ''}{text}", markup=False)
 
 
 class PhaseDisplay:
@@ -71,6 +74,8 @@ class PhaseDisplay:
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
+            # Where both are a terminal, standard output is drawn above the bars; else it must reach its file.
+            redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
             speed_estimate_period=_SPEED_SECONDS,
         )
         self._handler = _LogHandler(console)
@@ -99,7 +104,7 @@ class PhaseDisplay:
         self._tasks.clear()
         self._first.clear()
         self.seconds.clear()
-        self._console.print(title, markup=False)
+        self._console.print(printable(title), markup=False)
         self._last_event = self._last_line = time.monotonic()
 
     def show(self, progress: Progress, values: Mapping[str, float] | None = None) -> None:

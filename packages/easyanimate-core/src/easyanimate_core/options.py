@@ -47,6 +47,7 @@ class Setting:
         summary: First sentence of what the docstring says.
         default: What it is when nobody says.
         flags: Further names of the option, such as "--data" or "-o".
+        metavar: What stands for the value in the help; None names its type.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Setting:
     summary: str
     default: Any
     flags: tuple[str, ...] = ()
+    metavar: str | None = None
 
     @property
     def is_list(self) -> bool:
@@ -81,7 +83,8 @@ class Setting:
         shown = " Can be given several times." if self.is_list else ""
         if self.default not in (dataclasses.MISSING, None, "", ()):
             shown += f" [default: {_show(self.default)}]"
-        about = typer.Option(*names, help=self.summary + shown, metavar=None if self.hint is bool else _name(self.hint))
+        metavar = self.metavar or (None if self.hint is bool else _name(self.hint))
+        about = typer.Option(*names, help=self.summary + shown, metavar=metavar)
         return inspect.Parameter(
             self.name.replace(".", _DOT),
             inspect.Parameter.KEYWORD_ONLY,

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +23,7 @@ from easyanimate_data.preparation.journal import Outcome
 from easyanimate_data.preparation.work import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from easyanimate_core import Work
 
@@ -138,7 +138,8 @@ def _run_in_processes(work: Work, rows: Sequence[Row], workers: int) -> Iterator
             while (batches or pending) and not suspects:
                 while batches and len(pending) < 2 * workers:
                     batch = batches.popleft()
-                    pending[pool.submit(_process, batch)] = batch
+                    with _holding_interrupts():
+                        pending[pool.submit(_process, batch)] = batch
                 for future in _wait_for_some(pending):
                     batch = pending.pop(future)
                     try:
@@ -157,6 +158,19 @@ def _open_pool(work: Work, workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_process, initargs=(work,)
     )
+
+
+@contextmanager
+def _holding_interrupts() -> Generator[None]:
+    """Let Ctrl-C wait while processes are started: they inherit that, and never print a traceback of their imports."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def _close_pool(pool: ProcessPoolExecutor) -> None:
@@ -187,7 +201,9 @@ def _wait_for_some(pending: dict[Future[list[Outcome]], Sequence[Row]]) -> set[F
 def _try_alone(work: Work, row: Row) -> Outcome:
     pool = _open_pool(work, 1)
     try:
-        return pool.submit(_process, [row]).result()[0]
+        with _holding_interrupts():
+            future = pool.submit(_process, [row])
+        return future.result()[0]
     except BrokenProcessPool:
         return Outcome(error="the worker process died of this file")
     finally:
