@@ -175,7 +175,7 @@ class TestRerunWithChanges:
         [
             (("--seed", 4), "seed", 4, "Changed: seed 3 -> 4."),
             (("--prompt", "blue"), "prompt", "blue", "Changed: prompt red -> blue."),
-            (("--size", "48x64"), "height", 48, "size 32x48 -> 48x64"),
+            (("--size", "16x32"), "height", 16, "size 32x48 -> 16x32"),
             (("--seconds", 1), "num_frames", 8, "seconds -> 1.0"),
             (("--fps", 12), "fps", 12, "fps 8 -> 12"),
         ],

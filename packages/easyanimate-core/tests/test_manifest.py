@@ -9,9 +9,12 @@ from easyanimate_core.manifest import (
     WeightsRecord,
     describe_request,
     package_versions,
+    portable_path,
     read_manifest,
 )
 from easyanimate_core.video import write_image, write_video
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 FRAMES = np.zeros((2, 32, 32, 3), np.uint8)
 
@@ -93,7 +96,112 @@ def test_a_newer_format(manifest):
         Manifest.from_json(manifest.to_json() | {"format_version": 99})
 
 
-@pytest.mark.parametrize("change", [{"unknown": 1}, {"weights": {"nam": 1}}, {"inputs": [{"role": "image"}]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"unknown": 1},
+        {"weights": {"nam": 1}},
+        {"weights": None},
+        {"weights": {"name": 3}},
+        {"weights": {"name": "demo", "hashes": [1]}},
+        {"weights": {"name": "demo", "folder": 3}},
+        {"inputs": [{"role": "image"}]},
+        {"inputs": {"role": "image"}},
+        {"inputs": ["image"]},
+        {"inputs": [{"role": "image", "path": "a\0b", "sha256": "0"}]},
+        {"inputs": [{"role": "lora", "path": "a", "sha256": "0", "weight": "much"}]},
+        {"inputs": [{"role": "lora", "path": "a", "sha256": "0", "weight": float("nan")}]},
+        {"inputs": [{}] * 20_000},
+        {"model": 4},
+        {"model": None},
+        {"model": "x" * 10_000},
+        {"device": ["cpu"]},
+        {"timings": {"denoise": "long"}},
+        {"timings": [1]},
+        {"packages": {"numpy": 2}},
+        {"created": 2026},
+        {"request": None},
+        {"request": []},
+        {"request": {"prompt": ["a"]}},
+        {"request": {"prompt": {"a": 1}}},
+        {"request": {"prompt": "x" * 10**6}},
+        {"request": {"fps": 10**300}},
+        {"request": {"fps": float("inf")}},
+        {"request": {"fps": float("nan")}},
+    ],
+)
 def test_a_damaged_manifest(manifest, change):
-    with pytest.raises(EasyAnimateError, match="damaged"):
+    with pytest.raises(EasyAnimateError, match="damaged") as caught:
         Manifest.from_json(manifest.to_json() | change)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("version", [None, "1", [1], {}, 1.5, 10**300])
+def test_a_format_that_is_none(manifest, version):
+    with pytest.raises(EasyAnimateError, match="cannot be read by this version"):
+        Manifest.from_json(manifest.to_json() | {"format_version": version})
+
+
+@pytest.mark.parametrize("kind", ["png", "gif", "webp"])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, '{"format_version": ' + "9" * 5000 + "}", "{", "[1]", "null", "x"]
+)
+def test_comments_of_others_are_no_manifest(tmp_path, kind, text):
+    path = tmp_path / f"a.{kind}"
+    picture = Image.fromarray(FRAMES[0])
+    if kind == "png":
+        info = PngInfo()
+        info.add_text("easyanimate", text)
+        picture.save(path, pnginfo=info)
+    elif kind == "gif":
+        picture.save(path, comment=text.encode())
+    else:
+        picture.save(path, xmp=f"<ea:manifest>{text}</ea:manifest>".encode())
+    with pytest.raises(MediaError, match="carries no manifest"):
+        read_manifest(path)
+
+
+class TestPaths:
+    @pytest.fixture(autouse=True)
+    def home(self, tmp_path, monkeypatch):
+        """A home folder, /…/home/alice."""
+        home = tmp_path / "home" / "alice"
+        home.mkdir(parents=True)
+        monkeypatch.setattr("easyanimate_core.manifest.Path.home", lambda: home)
+        return home
+
+    @pytest.mark.parametrize(
+        ("place", "folder", "written"),
+        [
+            ("work/image.png", "work", "image.png"),
+            ("work/image.png", "work/outputs", "../image.png"),
+            ("work/in/image.png", "work/outputs", "../in/image.png"),
+            ("home/alice/a/image.png", "home/alice/a/outputs", "../image.png"),
+            ("home/alice/a/image.png", "home/alice/b", "~/a/image.png"),
+            ("home/alice/image.png", "home/alice", "~/image.png"),
+            ("home/alice/a/image.png", "work", "~/a/image.png"),
+            ("work/~x", "work", "./~x"),
+        ],
+    )
+    def test_they_are_seen_from_the_clip(self, tmp_path, place, folder, written):
+        path = str(tmp_path / place)
+        assert portable_path(path, tmp_path / folder) == written
+        content = Manifest(
+            model="v4",
+            weights=WeightsRecord(name=path, folder=path),
+            request={},
+            inputs=(InputFile(role="x", path=path, sha256=""),),
+        ).to_json(tmp_path / folder)
+        assert "alice" not in json.dumps(content)
+        again = Manifest.from_json(content, tmp_path / folder)
+        assert again.inputs[0].path == again.weights.folder == path
+
+    def test_what_has_no_folder_in_common_stays(self, tmp_path):
+        assert portable_path("/elsewhere/image.png", tmp_path) == "/elsewhere/image.png"
+        assert portable_path("", tmp_path) == ""
+        assert portable_path("demo", tmp_path) == "demo"
+
+    def test_names_that_are_not_utf8(self, tmp_path):
+        item = InputFile(role="image", path=str(tmp_path / "a\udcff.png"), sha256="")
+        content = Manifest(model="v4", weights=WeightsRecord(name="demo"), request={}, inputs=(item,)).to_json(tmp_path)
+        assert Manifest.from_json(json.loads(json.dumps(content)), tmp_path).inputs == (item,)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import torch
 from easyanimate_dit.sampling.text import TextBranch, TextConditioner
-from transformers import BatchEncoding
+from transformers import BatchEncoding, BertTokenizer
 
 
 class Tokenizer:
@@ -57,3 +57,35 @@ def test_every_branch_gives_its_own_arguments():
     }
     assert found["bert"].dtype == torch.float32
     assert found["t5_mask"].sum(dim=1).tolist() == [2, 1]
+
+
+LONG = " ".join(["a red circle moves to the right and"] * 8)
+
+
+def make_real_branch(tmp_path, length):
+    """A branch with a tokenizer of transformers that knows the words of `LONG`."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted({*LONG.split(), "blue", "square"})]
+    (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    tokenizer = BertTokenizer(str(tmp_path / "vocab.txt"), model_max_length=length)
+    return TextBranch(tokenizer, encode_ids, length, "states", "mask")
+
+
+def test_what_is_left_out_is_told(tmp_path):
+    short = make_real_branch(tmp_path, 24)
+    assert TextConditioner((short,)).explain_cuts("a red circle") == []
+    cut = short.find_cut(LONG + " a blue square")
+    assert cut.num_tokens == 22  # beside the marks of beginning and end
+    assert cut.read.split() + cut.left_out.split() == f"{LONG} a blue square".split()
+    [line] = TextConditioner((short,)).explain_cuts(LONG)
+    assert line.startswith('The text encoder reads 22 tokens of the prompt, up to "...')
+    assert 'it leaves out "right and a red' in line
+    whole = make_real_branch(tmp_path, 100)
+    assert TextConditioner((whole, short)).explain_cuts(LONG)[0].startswith("Text encoder 2 of 2 reads 22 tokens")
+
+
+def test_the_second_reading_counts(tmp_path):
+    long = make_real_branch(tmp_path, 256)
+    cut = long.find_cut(" ".join(["red"] * 200))
+    assert cut.num_tokens == 139
+    assert cut.left_out.split() == ["red"] * 61
+    assert long.find_cut(" ".join(["red"] * 139)) is None

@@ -7,6 +7,7 @@ import io
 import json
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from easyanimate_core.config import convert
@@ -15,7 +16,7 @@ from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_cli.options import list_options, make_clip, merge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from easyanimate_core.options import Setting
@@ -36,8 +37,8 @@ _EXPECTED = (
     "prompt,seed; or a prompt on each line"
 )
 
-Line = tuple[int, dict[str, Any]]
-"""Number of a line, from 1, and values of options by the names of `list_options`."""
+_Line = tuple[int, "Callable[[], dict[str, Any]]"]
+"""Number of a line, from 1, and what reads the values of its options, by the names of `list_options`."""
 
 
 @dataclass
@@ -143,17 +144,17 @@ def _find(word: str, known: Mapping[str, tuple[str, Setting]]) -> tuple[str, Set
     return known[key]
 
 
-def _read_prompts(text: str) -> Iterator[tuple[int, Any]]:
+def _read_prompts(text: str) -> Iterator[_Line]:
     for number, line in enumerate(text.split("\n"), start=1):
         if prompt := line.strip():
-            yield number, lambda prompt=prompt: {"prompt": prompt}
+            yield number, partial(dict[str, Any], prompt=prompt)
 
 
-def _read_json_lines(text: str) -> Iterator[tuple[int, Any]]:
+def _read_json_lines(text: str) -> Iterator[_Line]:
     known = _known()
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            yield number, lambda line=line: _read_json(line, known)
+            yield number, partial(_read_json, line, known)
 
 
 def _read_json(line: str, known: Mapping[str, tuple[str, Setting]]) -> dict[str, Any]:
@@ -177,7 +178,7 @@ def _read_json(line: str, known: Mapping[str, tuple[str, Setting]]) -> dict[str,
     return values
 
 
-def _read_csv(text: str) -> Iterator[tuple[int, Any]]:
+def _read_csv(text: str) -> Iterator[_Line]:
     """Rows below a header of option names; an empty cell leaves an option open."""
     header_line = next((line for line in text.split("\n") if line.strip()), "")
     delimiter = max(_DELIMITERS, key=header_line.count)
@@ -193,7 +194,7 @@ def _read_csv(text: str) -> Iterator[tuple[int, Any]]:
             if names is None:
                 names = _read_header(number, row, known)
             else:
-                yield number, lambda row=row, names=names: _read_row(row, names)
+                yield number, partial(_read_row, row, names)
     except csv.Error as error:
         raise RequestError(
             f"The batch file is no CSV: {error}", received=f"line {rows.line_num}", expected=_EXPECTED

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from easyanimate_core.registry import Plugins
+    from easyanimate_core.request import Defaults
     from easyanimate_core.spec import ModelSpec, WeightsSource
+    from easyanimate_core.weights import FoundWeights
 
 
 def list_models() -> None:
@@ -35,7 +37,7 @@ def list_models() -> None:
 def show_model(key: Annotated[str, typer.Argument(help="Key of the model; `ea models` lists them.")]) -> None:
     """Show everything about one model."""
     plugins = load_plugins()
-    spec = _complete(plugins.model(key), plugins)
+    spec, found = _find(plugins.model(key), plugins)
     default, rule = spec.defaults, spec.shapes
     rows = [("key", spec.key), ("summary", spec.summary), ("tasks", ", ".join(spec.tasks))]
     if rule is not None:
@@ -43,9 +45,12 @@ def show_model(key: Annotated[str, typer.Argument(help="Key of the model; `ea mo
             ("sizes", f"multiples of {rule.size_multiple} up to {rule.max_size}"),
             ("frames", rule.describe_frames()),
         ]
+    rows += [("defaults", line) for line in _describe_defaults(default)]
+    if found is not None and found.folder is not None:
+        here = found.folder.defaults((found.source and found.source.defaults) or default)
+        if here != default:
+            rows += [(f"with {found.name}", line) for line in _describe_defaults(here)]
     rows += [
-        ("defaults", f"--size {default.height}x{default.width} --frames {default.num_frames} --fps {default.fps}"),
-        ("", f"--steps {default.num_inference_steps} --guidance {default.guidance_scale} --sampler {default.sampler}"),
         ("samplers", ", ".join(plugins.schedulers() if spec.samplers == "registered" else spec.samplers) or "any"),
     ]
     for source in plugins.weights(key).values():
@@ -54,14 +59,20 @@ def show_model(key: Annotated[str, typer.Argument(help="Key of the model; `ea mo
     print_table(rows)
 
 
-def _complete(spec: ModelSpec, plugins: Plugins) -> ModelSpec:
-    """The model as its weights on this machine complete it."""
-    if spec.complete is None:
-        return spec
+def _describe_defaults(default: Defaults) -> tuple[str, str]:
+    return (
+        f"--size {default.height}x{default.width} --frames {default.num_frames} --fps {default.fps}",
+        f"--steps {default.num_inference_steps} --guidance {default.guidance_scale} --sampler {default.sampler}",
+    )
+
+
+def _find(spec: ModelSpec, plugins: Plugins) -> tuple[ModelSpec, FoundWeights | None]:
+    """The model as the weights on this machine complete it, and these weights; None where there are none."""
     try:
-        return complete_spec(spec, find_weights("auto", spec, plugins).folder)
+        found = find_weights("auto", spec, plugins)
     except WeightsError:  # `ea doctor` and `ea weights` tell why
-        return spec
+        return spec, None
+    return complete_spec(spec, found.folder), found
 
 
 def is_here(source: WeightsSource) -> bool:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from easyanimate_core.animation import MAX_FPS, read_frames
-from easyanimate_core.clip import endings
 from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.errors import RequestError, WeightsError, near_misses
 from easyanimate_core.integrity import hash_file
@@ -27,7 +26,6 @@ from easyanimate_cli.run import DEVICE, DTYPE, OVERWRITE, WEIGHTS, make_clips, p
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from easyanimate_core.clip import ClipPlan
     from easyanimate_core.weights import FoundWeights
 
 _FILE = Annotated[Path, typer.Argument(help="A file as `ea run` wrote it.")]
@@ -146,8 +144,8 @@ class _Rerun:
         if options["weights"] is None:  # found by their folder, known by their name
             model = replace(model, weights=replace(model.weights, name=manifest.weights.name))
         values = merge(self._base(), self.given)
-        plans = plan_clips(model, [make_clip({**values, "output": self._choose_target(self.given.get("output"))})])
-        plans = [(self._fit_ending(path, plan), plan) for path, plan in plans]
+        output = self._choose_target(self.given.get("output"), is_image=values.get("num_frames") == 1)
+        plans = plan_clips(model, [make_clip({**values, "output": output})])
         for line in _differences(manifest):
             typer.echo(line, err=True)
         if self.changes:
@@ -215,17 +213,15 @@ class _Rerun:
             found.append(path)
         return found
 
-    def _choose_target(self, asked: str | None) -> str:
+    def _choose_target(self, asked: str | None, *, is_image: bool) -> str:
         """The output that was asked for; a folder gets the first file's name."""
+        suffix = ".png" if is_image else ".mp4" if self.file.suffix.lower() == ".png" else self.file.suffix
+        name = f"{self.file.stem}-rerun{suffix}"
         if asked is None:
-            return str(self.file.with_name(f"{self.file.stem}-rerun{self.file.suffix}"))
+            return str(self.file.with_name(name))
         if Path(asked).is_dir() or asked.endswith("/"):
-            return str(Path(asked) / f"{self.file.stem}-rerun{self.file.suffix}")
-        return asked if Path(asked).suffix else asked + self.file.suffix
-
-    def _fit_ending(self, path: Path, plan: ClipPlan) -> Path:
-        accepted = endings(plan.request)
-        return path if path.suffix.lower() in accepted else path.with_suffix(accepted[0])
+            return str(Path(asked) / name)
+        return asked if Path(asked).suffix else asked + suffix
 
     def _compare_weights(self, found: FoundWeights, *, is_chosen: bool) -> None:
         """Other weights than at the first run are an error, or a change where they were asked for.

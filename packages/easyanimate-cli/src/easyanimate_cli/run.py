@@ -293,8 +293,11 @@ def make_clips(
 
 
 def print_path(path: Path) -> None:
-    """Print a path on standard output, on one line; on a terminal it cannot steer that."""
-    typer.echo(printable(str(path)) if is_terminal(sys.stdout) else str(path))
+    """Print a path on standard output, on one line that is not broken; on a terminal it cannot steer that."""
+    text = printable(str(path)) if is_terminal(sys.stdout) else str(path)
+    # Not by Typer, which keeps the stream of the first call: what is drawn beside bars passes through another one.
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _note(line: str) -> None:

@@ -10,7 +10,14 @@ import os
 import signal
 import sys
 
+TYPE_CHECKING = False  # importing `typing` takes time
+if TYPE_CHECKING:
+    from typing import Any
+
 STOPPED_LINE = "Stopped. No unfinished file is left behind."
+
+_MOMENT = 0.05
+"""Seconds."""
 
 
 class _Startup:
@@ -60,9 +67,13 @@ def _stop(*_: object) -> None:
 
 
 def _raise_again(problem: sys.UnraisableHookArgs) -> None:
-    """Ctrl-C in a place that cannot pass it on, such as a callback: raise it once more, somewhere else."""
+    """Ctrl-C in a place that cannot pass it on, such as a callback: raise it once more, a moment later."""
     if issubclass(problem.exc_type, KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
+        import threading
+
+        again = threading.Timer(_MOMENT, signal.raise_signal, (signal.SIGINT,))
+        again.daemon = True
+        again.start()
     else:
         sys.__unraisablehook__(problem)
 
@@ -115,11 +126,11 @@ def _prepare_streams() -> _Stream:
     return output
 
 
-def _wrap(stream: object, number: int, errors: str) -> _Stream:
+def _wrap(stream: Any, number: int, errors: str) -> _Stream:
     import codecs
 
     codecs.register_error("easyanimate", _encode_anyhow)
-    if isinstance(stream, io.TextIOWrapper):
+    if hasattr(stream, "line_buffering"):
         encoding, is_live = stream.encoding, stream.line_buffering
         return _Stream(stream.detach(), encoding=encoding, errors=errors, line_buffering=is_live)
     return _Stream(open(number, "wb", closefd=False), encoding="utf-8", errors=errors)

@@ -29,6 +29,15 @@ class VideoPipeline(Protocol):
         ...
 
 
+@runtime_checkable
+class PromptReader(Protocol):
+    """A `VideoPipeline` that knows how much of a prompt it reads. Asked before a clip is made, once it is loaded."""
+
+    def explain_cuts(self, prompt: str, /) -> Iterable[str]:
+        """A line for each text encoder that leaves out the end of a prompt: where it is cut, and what is left out."""
+        ...
+
+
 class Network(Protocol):
     """What every neural part has besides: it is a `torch.nn.Module` that says where it is and in which format.
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from easyanimate_core.clip import Clip, ClipPlan
 from easyanimate_core.errors import RequestError, near_misses
 from easyanimate_core.hookspecs import PROJECT
+from easyanimate_core.interfaces import PromptReader
 from easyanimate_core.machine import read_machine
 from easyanimate_core.manifest import InputFile, Manifest, WeightsRecord, describe_request
 from easyanimate_core.memory import check_clip_memory, check_memory, explain_load, explain_run, explaining_memory
@@ -186,6 +187,8 @@ class Model:
         request = plan.request
         clock = PhaseClock(request.on_progress)
         self.load(clock)
+        if isinstance(self.pipeline, PromptReader):
+            self._tell(self.pipeline.explain_cuts(request.prompt))
         with explaining_memory(explain_run(request, self.spec.shapes, self.options)):
             video = self.pipeline(replace(request, on_progress=clock))
         seconds = dict(clock.seconds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import traceback
 from dataclasses import dataclass
@@ -25,6 +24,10 @@ HEAVY_MODULES = ("torch", "diffusers", "transformers", "numpy", "av", "huggingfa
 """What a plugin module must not import at its top, so that `ea --help` stays quick."""
 
 FIRST_PARTY: Mapping[str, str] = {
+    "model v1": "easyanimate-v1",
+    "model v2": "easyanimate-v2",
+    "model v3": "easyanimate-v3",
+    "model v4": "easyanimate-v4",
     "command train vae": "easyanimate-vae",
     "command train dit": "easyanimate-dit",
     "command train lora": "easyanimate-dit",
@@ -32,7 +35,7 @@ FIRST_PARTY: Mapping[str, str] = {
     "command data": "easyanimate-data",
     "command eval": "easyanimate-data",
 }
-"""Where the commands of this project come from, so that a missing one can be named."""
+"""Where the models and commands of this project come from, so that a missing one can be named."""
 
 Spec = ModelSpec | WeightsSource | SchedulerSpec | DatasetSpec | CommandSpec | FilterSpec | StageSpec | CaptionerSpec
 SpecT = TypeVar("SpecT", bound=Spec)
@@ -296,9 +299,7 @@ def _refuse_stray_hooks(module: ModuleType) -> None:
 
 
 def _first_party_package(kind: str, key: str) -> str | None:
-    """The package that brings `key`: by custom that of a model ends in its key; commands are known by name or group."""
-    if kind == "model" and re.fullmatch(r"\w+", key):
-        return f"easyanimate-{key}"
+    """The package that brings `key`; commands are known by name or group."""
     return FIRST_PARTY.get(f"{kind} {key}") or FIRST_PARTY.get(
         f"{kind} {key.split(maxsplit=1)[0] if key.split() else key}"
     )

@@ -47,6 +47,10 @@ class RequestPipeline:
         """Number format of the transformer."""
         return self.pipeline.transformer.dtype
 
+    def explain_cuts(self, prompt: str, /) -> list[str]:
+        """A line for each text encoder that leaves out the end of a prompt."""
+        return self.pipeline.parts.text.explain_cuts(prompt)
+
     def __call__(self, request: VideoRequest, /) -> Video:
         """Make the clip; the same one for the same request on one machine.
 

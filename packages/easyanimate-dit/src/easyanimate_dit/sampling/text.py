@@ -23,6 +23,25 @@ _REREAD_TOKENS = 140
 """Longer token rows are cut to this many, written out as text, and read again: the original's way."""
 
 
+_SHOWN = 60
+"""Characters of a prompt that show where it is cut."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a text encoder stops reading.
+
+    Args:
+        num_tokens: How many it reads.
+        read: What they say, as the tokenizer writes it.
+        left_out: What is left out.
+    """
+
+    num_tokens: int
+    read: str
+    left_out: str
+
+
 @dataclass(frozen=True)
 class TextBranch:
     """One text encoder and the names that the transformer knows its states by.
@@ -57,6 +76,18 @@ class TextBranch:
             tokens = self._tokenize(texts)
         return tokens
 
+    def find_cut(self, prompt: str) -> Cut | None:
+        """Where the end of a prompt is left out; None where all of it is read."""
+        cleaned = prompt if self.clean is None else self.clean(prompt)
+        everything = self.tokenizer(cleaned, add_special_tokens=False, verbose=False).input_ids
+        read = self.tokenize([prompt])
+        num_tokens = int(read.attention_mask.sum()) - self.tokenizer.num_special_tokens_to_add()
+        if len(everything) <= num_tokens:
+            return None
+        return Cut(
+            num_tokens, self.tokenizer.decode(everything[:num_tokens]), self.tokenizer.decode(everything[num_tokens:])
+        )
+
     def encode(self, prompts: Sequence[str], *, device: torch.device, dtype: torch.dtype) -> Conditions:
         """The states and the mask by the transformer's argument names."""
         tokens = self.tokenize(prompts).to(device)
@@ -87,3 +118,18 @@ class TextConditioner:
         for branch in self.branches:
             conditions |= branch.encode(prompts, device=device, dtype=dtype)
         return conditions
+
+    def explain_cuts(self, prompt: str) -> list[str]:
+        """A line for each encoder that does not read all of a prompt."""
+        lines: list[str] = []
+        for number, branch in enumerate(self.branches, start=1):
+            cut = branch.find_cut(prompt)
+            if cut is None:
+                continue
+            which = f"Text encoder {number} of {len(self.branches)}" if len(self.branches) > 1 else "The text encoder"
+            left_out = cut.left_out if len(cut.left_out) <= _SHOWN else f"{cut.left_out[:_SHOWN]}..."
+            lines.append(
+                f'{which} reads {cut.num_tokens} tokens of the prompt, up to "...{cut.read[-_SHOWN:]}"; '
+                f'it leaves out "{left_out}"'
+            )
+        return lines
