@@ -176,7 +176,10 @@ class _Rerun:
         base: dict[str, Any] = {**OLDER_MEANING, **self.manifest.request}
         given = self.given
         # A clip starts from images or from a video: the one that is given replaces the other.
-        replaced = {"video": ("start_images", "end_image"), "start_images": ("video", "mask", "strength")}
+        replaced = {
+            "video": ("start_images", "end_image"),
+            "start_images": ("video", "mask", "strength", "video_start", "video_fps"),
+        }
         dropped = {other for name, others in replaced.items() if name in given for other in others}
         if "video" in given and not self.manifest.files("video"):
             dropped.add("strength")  # it stood for no video

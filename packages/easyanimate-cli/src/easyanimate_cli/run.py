@@ -22,7 +22,7 @@ from easyanimate_core.options import option, with_options
 from easyanimate_core.printable import printable
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.reservation import find_free, reserve
-from easyanimate_core.video import open_video
+from easyanimate_core.source import read_length
 
 from easyanimate_cli.batch import read_batch
 from easyanimate_cli.options import MAX_VIDEOS, list_options, make_clip, read_options
@@ -247,12 +247,10 @@ def find_frames(seconds: float, model: Model, settings: Mapping[str, Any]) -> in
 
 
 def _find_rate(settings: Mapping[str, Any]) -> float | None:
-    """Frames per second of the source video."""
+    """Frames per second that a clip takes over from its source video."""
     if settings.get("video") is None:
         return None
-    with open_video(Path(settings["video"])) as container:
-        stream = container.streams.video[0]
-        return float(stream.average_rate or stream.guessed_rate or 0) or None
+    return settings.get("video_fps") or read_length(Path(settings["video"]))[0]
 
 
 def make_clips(
