@@ -6,14 +6,11 @@ import csv
 import io
 import json
 import os
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from easyanimate_core.config import convert
 from easyanimate_core.errors import RequestError, near_misses
-
-from easyanimate_cli.options import list_options, make_clip, merge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,77 +18,52 @@ if TYPE_CHECKING:
 
     from easyanimate_core.options import Setting
 
-    from easyanimate_cli.options import ClipOptions
-
 MAX_BYTES = 16_000_000
 """Longest batch file."""
-
-_SHOWN = 5
-"""Mistakes that are named."""
 
 _DELIMITERS = ",;\t"
 """Of columns; spreadsheets of half of Europe write semicolons."""
 
-_EXPECTED = (
+ACCEPTED = (
     'JSON lines such as {"prompt": "a red circle", "seed": 7}; CSV whose first line names options, such as '
     "prompt,seed; or a prompt on each line"
 )
+"""What a batch file can be."""
 
-_Line = tuple[int, "Callable[[], dict[str, Any]]"]
-"""Number of a line, from 1, and what reads the values of its options, by the names of `list_options`."""
+Line = tuple[int, "Callable[[], dict[str, Any]]"]
+"""Number of a line, from 1, and what gives the values of its options, or raises `RequestError`."""
 
-
-@dataclass
-class _Mistakes:
-    """What is wrong with the lines of a batch file."""
-
-    lines: list[str] = field(default_factory=list[str])
-
-    def add(self, number: int, error: RequestError) -> None:
-        """Note what is wrong with a line."""
-        self.lines.append(f"line {number}: {error}".replace("\n  ", "\n      "))
+_Known: TypeAlias = "Mapping[str, tuple[str, Setting]]"
+"""Options by their name, with the name of their field."""
 
 
-def read_batch(path: Path, base: Mapping[str, Any]) -> list[ClipOptions]:
-    """Read one clip per line; what a line leaves out comes from `base`.
+def read_lines(path: Path, options: Mapping[str, Setting]) -> Iterator[Line]:
+    """Read a batch file.
 
     Args:
-        path: JSON lines, CSV where it ends in .csv or .tsv or its first line names options, else a prompt a line.
+        path: JSON lines; CSV where it ends in .csv or .tsv or its first line names options; else a prompt a line.
             Empty lines are passed over. Only line feeds (and CR LF) end a line.
-        base: Values of options from the command line.
+        options: What a line can say, by the names of fields.
 
     Raises:
-        RequestError: Naming every line that cannot be used, and the column.
+        RequestError: The file cannot be read, or the header of a CSV names no option.
     """
     text = _read_text(path)
-    mistakes = _Mistakes()
-    clips: list[ClipOptions] = []
-    for number, read in _READERS[_tell_kind(path, text)](text):
-        try:
-            clips.append(make_clip(merge(base, read()), line=number))
-        except RequestError as error:
-            mistakes.add(number, error)
-    if mistakes.lines or not clips:
-        more = len(mistakes.lines) - _SHOWN
-        raise RequestError(
-            f"The batch file {path} cannot be used; nothing was made.",
-            received="\n".join([*mistakes.lines[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]) or "no lines",
-            expected=_EXPECTED,
-        )
-    return clips
+    known = {setting.name: (name, setting) for name, setting in options.items()}
+    yield from _READERS[_tell_kind(path, text, known)](text, known)
 
 
 def _read_text(path: Path) -> str:
     """The text of a file, whichever of the usual encodings it has."""
     if not path.is_file():  # a FIFO or a device might never end
         there = "That is no file." if os.path.lexists(path) else "There is no such file."
-        raise RequestError(f"The batch file cannot be read: {there}", received=path, expected=_EXPECTED)
+        raise RequestError(f"The batch file cannot be read: {there}", received=path, expected=ACCEPTED)
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise RequestError(
-            f"The batch file cannot be read: {error.strerror}", received=path, expected=_EXPECTED
+            f"The batch file cannot be read: {error.strerror}", received=path, expected=ACCEPTED
         ) from error
     if len(content) > MAX_BYTES:
         raise RequestError("The batch file is too long.", received=path, expected=f"at most {MAX_BYTES:,} bytes")
@@ -119,7 +91,7 @@ def _tell_encoding(content: bytes) -> str:
     return "utf-8-sig"
 
 
-def _tell_kind(path: Path, text: str) -> str:
+def _tell_kind(path: Path, text: str, known: _Known) -> str:
     first = next((line for line in text.split("\n") if line.strip()), "")
     ending = path.suffix.lower()
     if ending in (".jsonl", ".json", ".ndjson") or first.lstrip().startswith("{"):
@@ -127,38 +99,32 @@ def _tell_kind(path: Path, text: str) -> str:
     words = {
         word.strip().strip('"').replace("-", "_") for word in first.replace(";", ",").replace("\t", ",").split(",")
     }
-    if ending in (".csv", ".tsv") or (len(words) > 1 and words <= set(_known())):
+    if ending in (".csv", ".tsv") or (len(words) > 1 and words <= set(known)):
         return "csv"
     return "text"
 
 
-def _known() -> dict[str, tuple[str, Setting]]:
-    """Options by their name, with the name of their field."""
-    return {setting.name: (name, setting) for name, setting in list_options().items()}
-
-
-def _find(word: str, known: Mapping[str, tuple[str, Setting]]) -> tuple[str, Setting]:
+def _find(word: str, known: _Known) -> tuple[str, Setting]:
     key = word.strip().replace("-", "_")
     if key not in known:
         raise RequestError(f"unknown option {word}", expected=", ".join(known), fix=near_misses(key, known))
     return known[key]
 
 
-def _read_prompts(text: str) -> Iterator[_Line]:
+def _read_prompts(text: str, _: _Known) -> Iterator[Line]:
     for number, line in enumerate(text.split("\n"), start=1):
         if prompt := line.strip():
             yield number, partial(dict[str, Any], prompt=prompt)
 
 
-def _read_json_lines(text: str) -> Iterator[_Line]:
-    known = _known()
+def _read_json_lines(text: str, known: _Known) -> Iterator[Line]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield number, partial(_read_json, line, known)
 
 
-def _read_json(line: str, known: Mapping[str, tuple[str, Setting]]) -> dict[str, Any]:
-    """The values of a line, by the names of `list_options`."""
+def _read_json(line: str, known: _Known) -> dict[str, Any]:
+    """The values of a line, by the names of fields."""
     try:
         parsed: object = json.loads(line)
     except json.JSONDecodeError as error:
@@ -178,12 +144,11 @@ def _read_json(line: str, known: Mapping[str, tuple[str, Setting]]) -> dict[str,
     return values
 
 
-def _read_csv(text: str) -> Iterator[_Line]:
+def _read_csv(text: str, known: _Known) -> Iterator[Line]:
     """Rows below a header of option names; an empty cell leaves an option open."""
     header_line = next((line for line in text.split("\n") if line.strip()), "")
     delimiter = max(_DELIMITERS, key=header_line.count)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    known = _known()
     names: list[tuple[str, Setting]] | None = None
     begin = 1
     try:
@@ -197,11 +162,11 @@ def _read_csv(text: str) -> Iterator[_Line]:
                 yield number, partial(_read_row, row, names)
     except csv.Error as error:
         raise RequestError(
-            f"The batch file is no CSV: {error}", received=f"line {rows.line_num}", expected=_EXPECTED
+            f"The batch file is no CSV: {error}", received=f"line {rows.line_num}", expected=ACCEPTED
         ) from error
 
 
-def _read_header(number: int, row: list[str], known: Mapping[str, tuple[str, Setting]]) -> list[tuple[str, Setting]]:
+def _read_header(number: int, row: list[str], known: _Known) -> list[tuple[str, Setting]]:
     names: list[tuple[str, Setting]] = []
     for column, word in enumerate(row, start=1):
         try:

@@ -13,6 +13,8 @@ from easyanimate_core.request import VideoRequest
 from easyanimate_core.shapes import Fit, parse_size
 from easyanimate_core.source import ROLES
 
+from easyanimate_cli.batch import ACCEPTED, read_lines
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -30,6 +32,9 @@ MAX_VIDEOS = 10_000
 """Most clips of one run."""
 
 MAX_SECONDS = 3600
+
+_SHOWN = 5
+"""Mistakes of a batch file that are named."""
 
 DRAW = -1
 """A seed that stands for one that is drawn, as in the original."""
@@ -153,3 +158,30 @@ def merge(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     others = {"seconds": "num_frames", "num_frames": "seconds"}
     replaced = {others[name] for name in given if name in others}
     return {name: value for name, value in base.items() if name not in replaced} | dict(given)
+
+
+def read_batch(path: Path, base: Mapping[str, Any]) -> list[ClipOptions]:
+    """Read one clip per line of a batch file; what a line leaves out comes from `base`.
+
+    Args:
+        path: See `easyanimate_cli.batch`.
+        base: Values of options from the command line.
+
+    Raises:
+        RequestError: Naming every line that cannot be used, and the column.
+    """
+    clips: list[ClipOptions] = []
+    mistakes: list[str] = []
+    for number, read in read_lines(path, list_options()):
+        try:
+            clips.append(make_clip(merge(base, read()), line=number))
+        except RequestError as error:
+            mistakes.append(f"line {number}: {error}".replace("\n  ", "\n      "))
+    if mistakes or not clips:
+        more = len(mistakes) - _SHOWN
+        raise RequestError(
+            f"The batch file {path} cannot be used; nothing was made.",
+            received="\n".join([*mistakes[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]) or "no lines",
+            expected=ACCEPTED,
+        )
+    return clips

@@ -10,6 +10,7 @@ import typer
 from easyanimate_core.animation import MAX_FPS, read_frames
 from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.errors import RequestError, WeightsError, near_misses
+from easyanimate_core.image import read_image
 from easyanimate_core.integrity import hash_file
 from easyanimate_core.manifest import Manifest, WeightsRecord, package_versions, read_manifest
 from easyanimate_core.model import open_model
@@ -17,7 +18,7 @@ from easyanimate_core.options import option, with_options
 from easyanimate_core.request import OLDER_MEANING, VideoRequest
 from easyanimate_core.source import ROLES
 from easyanimate_core.spec import LoraFile
-from easyanimate_core.video import read_image, read_video
+from easyanimate_core.video import read_video
 from easyanimate_core.weights_folder import SETTINGS_FILE
 
 from easyanimate_cli.options import list_options, make_clip, merge, read_options

@@ -22,10 +22,9 @@ from easyanimate_core.options import option, with_options
 from easyanimate_core.printable import printable
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.reservation import find_free, reserve
-from easyanimate_core.source import read_length
+from easyanimate_core.video import read_video
 
-from easyanimate_cli.batch import read_batch
-from easyanimate_cli.options import MAX_VIDEOS, list_options, make_clip, read_options
+from easyanimate_cli.options import MAX_VIDEOS, list_options, make_clip, read_batch, read_options
 from easyanimate_cli.output import check_outputs, choose_output, describe_other_names
 from easyanimate_cli.table import is_terminal, print_table
 
@@ -250,7 +249,7 @@ def _find_rate(settings: Mapping[str, Any]) -> float | None:
     """Frames per second that a clip takes over from its source video."""
     if settings.get("video") is None:
         return None
-    return settings.get("video_fps") or read_length(Path(settings["video"]))[0]
+    return settings.get("video_fps") or read_video(Path(settings["video"]), max_frames=1).fps
 
 
 def make_clips(

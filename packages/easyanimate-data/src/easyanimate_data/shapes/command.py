@@ -12,9 +12,11 @@ import typer
 from easyanimate_core.atomic import atomic_path
 from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.errors import RequestError
+from easyanimate_core.machine import check_writable
 from easyanimate_core.model import open_model
 from easyanimate_core.options import SettingsReader
 from easyanimate_core.request import Progress
+from easyanimate_core.reservation import check_name
 from easyanimate_core.video import write_image
 
 from easyanimate_data.shapes.caption import LANGUAGES, canonical_caption
@@ -66,7 +68,7 @@ def evaluate_shapes(  # noqa: PLR0913 (each is an option)
         typer.Option("--lora", metavar="PATH[:WEIGHT]", help="Apply a LoRA."),
     ] = None,
     language: Annotated[CaptionLanguage, typer.Option("--language", help="Language of the prompts.")] = "both",
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Clips per combination and language.")] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Clips per combination and language.")] = 1,
     task: Annotated[
         ShapesTask,
         typer.Option("--task", help="Frames given beside the caption."),
@@ -74,8 +76,8 @@ def evaluate_shapes(  # noqa: PLR0913 (each is an option)
     out: Annotated[Path | None, typer.Option("--out", help="Folder for evaluation.json and sheet.png.")] = None,
 ) -> None:
     """Ask for every combination of shape, colour and direction, judge the clips by their pixels, print the shares."""
-    if out is not None and out.exists() and not out.is_dir():
-        raise RequestError("This is a file, not a folder.", received=out, fix="choose another folder with --out")
+    if out is not None:
+        _check_folder(out)
     opened = open_model(model, weights=weights, loras=lora or ())
     results, sheet = _run(opened, languages=_choose_languages(language), num_seeds=seeds, task=task)
     rows = summarise(results, task)
@@ -96,6 +98,14 @@ def evaluate_shapes(  # noqa: PLR0913 (each is an option)
             part.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         write_image(out / "sheet.png", sheet)
         typer.echo(f"{out / 'evaluation.json'}\n{out / 'sheet.png'}")
+
+
+def _check_folder(out: Path) -> None:
+    """Raise an error unless the results can be written there, before a model is loaded for it."""
+    if out.exists() and not out.is_dir():
+        raise RequestError("This is a file, not a folder.", received=out, fix="choose another folder with --out")
+    check_name(out / "evaluation.json")
+    check_writable(out)
 
 
 def _run(
