@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from easyanimate_core import Defaults, MediaError, ModelSpec, RequestError, ShapeRule, Task, TrainedRange, Video
-from easyanimate_core.manifest import InputFile, describe_request
+from easyanimate_core.manifest import describe_request
 from easyanimate_core.planning import check_request, plan_clip
-from easyanimate_core.source import read_sources
 from easyanimate_core.video import read_image, read_mask, read_video, write_video
 
 DEFAULTS = Defaults(height=32, width=48, num_frames=16, fps=8, num_inference_steps=4)
@@ -133,23 +132,6 @@ def test_what_the_model_can_do():
     assert plan(num_frames=160, segment_frames=16, overlap_frames=4).request.num_frames == 160
     free = replace(SPEC, shapes=None)
     check_request(plan(free, num_frames=3, height=7).request, free, samplers=("euler",))
-
-
-def test_the_files_of_a_manifest_are_read_again():
-    first = plan(video="video.mp4", mask="mask.png")
-    sources = read_sources((*first.inputs, InputFile.read("lora", Path("image.png"))), {"num_frames": 16})
-    assert set(sources) == {"video", "mask"}
-    np.testing.assert_array_equal(sources["video"].frames, first.request.video.frames)
-    first = plan(start_images=["image.png"] * 2, end_image="image.png")
-    assert len(read_sources(first.inputs, {"num_frames": 16})["start_images"]) == 2
-    Path("image.png").write_bytes(b"other")
-    with pytest.raises(MediaError, match="has changed"):
-        read_sources(first.inputs, {"num_frames": 16})
-
-
-def test_pixels_of_a_manifest_cannot_be_read_again():
-    with pytest.raises(MediaError, match="pixels in memory"):
-        read_sources(plan(start_images=read_image(Path("image.png"))).inputs, {"num_frames": 16})
 
 
 OFFICIAL = Defaults()
@@ -325,9 +307,9 @@ def test_what_is_taken_of_a_file_is_taken_again():
     np.testing.assert_allclose(number(first.request), range(50, 146, 4), atol=2)  # limited range of yuv
     described = describe_request(first.request)
     assert (described["video_start"], described["video_fps"]) == (2.5, 5)
-    again = read_sources(first.inputs, described)
-    np.testing.assert_array_equal(again["video"].frames, first.request.video.frames)
-    np.testing.assert_array_equal(again["mask"], first.request.mask)
+    again = plan(**{**described, "video": "count.mp4", "mask": "count.mp4"}).request
+    np.testing.assert_array_equal(again.video.frames, first.request.video.frames)
+    np.testing.assert_array_equal(again.mask, first.request.mask)
 
 
 @pytest.mark.parametrize(

@@ -16,29 +16,10 @@ from easyanimate_core.stream import find_stream, open_video
 from easyanimate_core.video import read_mask, read_video
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 ROLES = {"start_images": "image", "end_image": "end-image", "video": "video", "mask": "mask"}
 """Settings of a request that come from files, and what a manifest calls them."""
-
-
-def read_sources(inputs: Iterable[InputFile], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the files of a manifest again, by the names that `VideoRequest` has for them.
-
-    Args:
-        inputs: The files of the run.
-        settings: Its request without arrays.
-
-    Raises:
-        MediaError: A file is gone or has changed.
-    """
-    files = [item for item in inputs if item.role in ROLES.values()]
-    given = dict(settings)
-    for name, role in ROLES.items():
-        paths = tuple(item.check() for item in files if item.role == role)
-        if paths:
-            given[name] = paths if name == "start_images" else paths[0]
-    return dict(Sources.read(given, settings["num_frames"]).values)
 
 
 @dataclass(frozen=True)
