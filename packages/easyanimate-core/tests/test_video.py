@@ -1,16 +1,18 @@
+import os
 import subprocess
 import sys
 import textwrap
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
-from easyanimate_core import MediaError, Video
+from easyanimate_core import MediaError, Video, media, stream
 from easyanimate_core.metric import compute_psnr
+from easyanimate_core.rate import constant_rate
 from easyanimate_core.video import (
-    constant_rate,
     read_embedded,
     read_image,
     read_mask,
@@ -331,3 +333,130 @@ def test_masks(tmp_path):
     mask = read_mask(write_video(tmp_path / "mask.mp4", clip))
     assert mask.dtype == np.uint8
     assert (mask == clip.frames[..., 0]).all()
+
+
+def write_numbered(path, num_frames=60, fps=24.0):
+    """Frames of a brightness of their own."""
+    frames = np.empty((num_frames, 32, 48, 3), np.uint8)
+    frames[:] = (10 + 4 * np.arange(num_frames, dtype=np.uint8))[:, None, None, None]
+    return write_video(path, Video(frames, fps), crf=0)
+
+
+def read_numbers(path, **options):
+    return [round((frame.mean() - 10) / 4) for frame in read_video(path, **options).frames]
+
+
+def test_a_part_of_a_video_at_another_rate(tmp_path):
+    path = write_numbered(tmp_path / "a.mp4")
+    assert read_numbers(path, start=0.5, max_frames=4) == [12, 13, 14, 15]
+    assert read_numbers(path, fps=12) == list(range(0, 60, 2))
+    assert read_numbers(path, fps=12, start=1, max_frames=3) == [24, 26, 28]
+    assert read_numbers(path, fps=48, max_frames=6) == [0, 0, 1, 1, 2, 2]
+    assert read_video(path, fps=12).fps == 12
+    assert len(read_mask(path, start=1, max_frames=3)) == 3
+    with pytest.raises(MediaError, match="has ended"):
+        read_video(path, start=2.6)
+    for wrong in ({"start": -1}, {"start": float("nan")}, {"fps": 0}, {"fps": float("inf")}):
+        with pytest.raises(MediaError):
+            read_video(path, **wrong)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "ts"])
+def test_a_start_far_on_is_sought(tmp_path, suffix):
+    path = write_numbered(tmp_path / "a.mp4", fps=4.0)
+    if suffix == "ts":
+        with av.open(str(path)) as source, av.open(str(tmp_path / "a.ts"), "w") as target:
+            stream = target.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(video=0):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    target.mux(packet)
+        path = tmp_path / "a.ts"
+    assert read_numbers(path, start=10, max_frames=3) == [40, 41, 42]
+
+
+def test_a_frame_that_stays_long_shows_at_a_start_within(tmp_path):
+    frames = np.repeat(np.arange(0, 250, 50, dtype=np.uint8), 32 * 32 * 3).reshape(5, 32, 32, 3)
+    path = write_with(tmp_path / "vfr.mkv", frames, pts=[0, 1, 20, 60, 61])
+    whole = read_video(path)
+    for start in (1.0, 4.0, 7.0):
+        part = read_video(path, start=start, max_frames=2)
+        first = round(start * whole.fps)
+        assert (part.frames == whole.frames[first : first + 2]).all()
+
+
+def test_a_transform_is_applied_as_frames_are_read(tmp_path):
+    path = write_numbered(tmp_path / "a.mp4")
+    assert read_video(path, max_frames=3, transform=lambda frame: frame[::2, ::2]).frames.shape == (3, 16, 24, 3)
+
+
+def test_a_jump_in_the_times_is_bounded(tmp_path):
+    """A year between two frames of a small file."""
+    frames = np.zeros((4, 32, 32, 3), np.uint8)
+    path = write_with(tmp_path / "jump.mkv", frames, pts=[0, 1, 2, 8 * 86400 * 365])
+    assert read_video(path, max_frames=10).frames.shape[0] == 10
+    assert len(read_mask(path, max_frames=10)) == 10
+    with pytest.raises(MediaError, match=r"jump\.mkv.*8,760 hours"):
+        read_video(path)
+
+
+def test_limits_of_memory_and_time(tmp_path, monkeypatch):
+    path = write_numbered(tmp_path / "a.mp4")
+    monkeypatch.setattr(media, "MAX_CLIP_BYTES", 10 * 32 * 48 * 3)
+    assert len(read_video(path, max_frames=10).frames) == 10
+    with pytest.raises(MediaError, match="too large"):
+        read_video(path, max_frames=11)
+    monkeypatch.setattr(stream, "MAX_FRAME_PIXELS", 1000)
+    with pytest.raises(MediaError, match="48x32"):
+        read_video(path)
+    deadline = media.Deadline(path, seconds=-1)
+    with pytest.raises(MediaError, match="too long"):
+        deadline.check()
+
+
+def test_what_is_no_plain_file_is_refused_at_once(tmp_path):
+    loop = tmp_path / "loop.mp4"
+    loop.symlink_to(loop)
+    cases = {tmp_path: "a folder", loop: "no such file", Path("a\0b.mp4"): "no such file|null"}
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "pipe.mp4")
+        cases |= {Path("/dev/zero"): "a device", tmp_path / "pipe.mp4": "a pipe"}
+    for path, said in cases.items():
+        for read in (read_video, read_image, read_mask, read_embedded):
+            with pytest.raises(MediaError, match=said):
+                read(path)
+
+
+@pytest.mark.parametrize("text", ["#EXTM3U\n#EXTINF:1,\n{}\n", "ffconcat version 1.0\nfile '{}'\n"])
+def test_lists_of_other_files_are_not_followed(tmp_path, text):
+    other = write_video(tmp_path / "other.mp4", make_clip())
+    (tmp_path / "a.mp4").write_text(text.format(other.name))
+    with pytest.raises(MediaError, match="list of other files"):
+        read_video(tmp_path / "a.mp4")
+
+
+def test_names_that_look_like_addresses(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "a.mp4", make_clip()).rename(tmp_path / "http_a.mp4")
+    path = tmp_path / ("http_a.mp4" if sys.platform == "win32" else "http:a%03d.mp4")
+    (tmp_path / "http_a.mp4").rename(path)
+    assert len(read_video(Path(path.name)).frames) == 6
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="workers of PyTorch are forked where that is possible")
+def test_a_process_that_has_read_can_be_forked(tmp_path):
+    path = write_video(tmp_path / "clip.mp4", make_clip())
+    code = """
+        import gc, os, sys
+        from pathlib import Path
+        from easyanimate_core.video import read_video
+        for _ in range(3):
+            read_video(Path(sys.argv[1]))
+        child = os.fork()
+        gc.collect()
+        read_video(Path(sys.argv[1]))
+        if child == 0:
+            os._exit(0)
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code), str(path)], check=True, timeout=60)  # noqa: S603

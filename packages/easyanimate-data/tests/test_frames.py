@@ -5,6 +5,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 from easyanimate_core import FrameChoice, MediaError
+from easyanimate_core.video import read_video
 from easyanimate_data.frames import choose_indices, read_frames, read_size, read_timeline
 
 NUM_FRAMES, HEIGHT, WIDTH, BITS = 60, 48, 96, 6
@@ -267,3 +268,44 @@ def test_chosen_frames(encode):
     assert choose_indices(timeline, FrameChoice("rate", 100)) == list(range(60))
     assert choose_indices(timeline, FrameChoice("key", 3)) == [0, 12, 24]
     assert choose_indices(timeline, FrameChoice("key", 99))[-1] == 48
+
+
+SHOWN_OTHERWISE = {
+    "interlaced.mp4": [*X264, "-g", "12", "-vf", "tinterlace=interleave_top,setfield=tff", "-flags", "+ildct+ilme"],
+    "interlaced.ts": ["-c:v", "mpeg2video", "-g", "12", "-vf", "tinterlace=interleave_top", "-flags", "+ildct+ilme"],
+    "wide_pixels.mp4": [*X264, "-g", "12", "-vf", "setsar=16/11"],
+    "hlg.mp4": [*X265, "-pix_fmt", "yuv420p10le", "-color_trc", "arib-std-b67", "-color_primaries", "bt2020"],
+}
+
+
+@pytest.mark.parametrize("name", SHOWN_OTHERWISE)
+def test_frames_alone_are_those_of_reading_all(encode, name):
+    """Whatever is done to frames to show them as they are meant."""
+    path = encode(name, SHOWN_OTHERWISE[name])
+    timeline = read_timeline(path)
+    whole = read_video(path)
+    assert len(timeline) == len(whole.frames)
+    assert (timeline.height, timeline.width) == whole.frames.shape[1:3] == read_size(path)
+    assert timeline.interlaced == name.startswith("interlaced")
+    np.testing.assert_array_equal(read_frames(path, range(len(timeline)), timeline=timeline), whole.frames)
+    for indices in ([0], [12], [13, 11], [len(timeline) - 1], [3, 24, 4]):
+        np.testing.assert_array_equal(read_frames(path, indices, timeline=timeline), whole.frames[indices])
+
+
+def test_what_decord_does_not_do_is_refused(encode):
+    for name in ("interlaced.mp4", "wide_pixels.mp4"):
+        with pytest.raises(MediaError, match="decord gives wrong frames"):
+            read_frames(encode(name, SHOWN_OTHERWISE[name]), [0], reader="decord")
+
+
+@pytest.mark.parametrize("name", ["raw.h264", "raw.m2v"])
+def test_streams_without_times(encode, name):
+    path = encode(name, [*(X264 if name == "raw.h264" else CLIPS["mpeg2.ts"]), "-g", "12"])
+    check_random(path, list(range(NUM_FRAMES)))
+
+
+def test_a_jump_in_the_times_is_refused(encode):
+    """A year between two frames of a small file."""
+    later = ["-vf", "setpts='if(lt(N,3),N,N+25*86400*365)/25/TB'", "-fps_mode", "vfr"]
+    with pytest.raises(MediaError, match="times of the frames jump"):
+        read_timeline(encode("jump.mkv", [*X264, *later]))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NotRequired, Protocol, TypedDi
 
 from easyanimate_core.errors import RequestError
 from easyanimate_core.number_range import NOT_NEGATIVE, SHARE, Range, check_ranges
+from easyanimate_core.rate import MAX_RATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,6 +109,9 @@ class BatchRule:
         chunk_frames: Frames that the VAE encodes at a time; frame counts are multiples of it, or 1 (default: the
             model's).
         stride: Step between the frames that are taken from a video.
+        fps: Frames per second that all videos are brought to, so that motion is learnt at one speed: of each tick the
+            nearest frame in time; slower videos repeat theirs (default: each video keeps its own rate, as in the
+            original).
         video_repeat: How often each video occurs in an epoch, cut at another frame each time.
         buckets: Keep the aspect ratio of clips, rounded to the original's buckets, instead of cropping them to squares.
         random_ratio: Crop each batch to a random aspect ratio of the buckets.
@@ -130,6 +134,7 @@ class BatchRule:
     num_frames: Annotated[int, Range(1)] = 144
     chunk_frames: Annotated[int | None, Range(1)] = None
     stride: Annotated[int, Range(1)] = 1
+    fps: Annotated[float | None, Range(above=0, most=MAX_RATE)] = None
     video_repeat: Annotated[int, NOT_NEGATIVE] = 1
     buckets: bool = True
     random_ratio: bool = False

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+MAX_RATE = 1000.0
+"""Frames per second above which a file's own word on its rate is not believed."""
+
 MAX_TICKS = 4_000_000
 """The most frames that a video may have at its constant rate: two days and more at 24 a second."""
 

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from easyanimate_core.errors import MediaError
 from easyanimate_core.media import Deadline, reading
-from easyanimate_core.picture import MAX_FRAME_PIXELS, Look, Screen, find_aspect
+from easyanimate_core.picture import MAX_FRAME_PIXELS, Screen, find_aspect
+from easyanimate_core.rate import MAX_RATE
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
     Pixels = npt.NDArray[np.uint8]
-
-MAX_RATE = 1000.0
-"""Frames per second above which a file's own word on its rate is not believed."""
 
 
 @contextmanager
@@ -72,7 +69,8 @@ def find_stream(container: InputContainer, path: Path) -> VideoStream:
 
 def decode(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[VideoFrame]:
     """Decode all frames of a stream, within `MAX_SECONDS` for what lies between two of them."""
-    stream.thread_type = "AUTO"
+    if not stream.codec_context.is_open:
+        stream.thread_type = "AUTO"
     deadline = Deadline(path)
     for packet in container.demux(stream):
         deadline.check()
@@ -109,36 +107,4 @@ def read_first_frame(path: Path) -> Pixels:
         stream = find_stream(container, path)
         for frame in container.decode(stream):
             return Screen(path, find_aspect(stream)).show(frame)
-    raise MediaError("The video has no frames.", received=path)
-
-
-@dataclass(frozen=True)
-class VideoFacts:
-    """What the beginning of a video says.
-
-    Args:
-        look: How its frames are shown; height and width are the upright ones.
-        fps: Frames per second by its header; 1.0 where it says nothing.
-        seconds: How long it is by its header; None where it says nothing.
-    """
-
-    look: Look
-    fps: float
-    seconds: float | None
-
-
-def read_facts(path: Path) -> VideoFacts:
-    """Read what the header and the first frame of a video say; the rest is not looked at.
-
-    Raises:
-        MediaError: When the file is missing, is no video, or has no frames.
-    """
-    with open_video(path) as container:
-        stream = find_stream(container, path)
-        if stream.duration is not None and stream.time_base is not None:
-            seconds = float(stream.duration * stream.time_base)
-        else:
-            seconds = container.duration / 1_000_000 if container.duration else None
-        for frame in container.decode(stream):
-            return VideoFacts(Screen(path, find_aspect(stream)).look(frame), find_rate(stream) or 1.0, seconds)
     raise MediaError("The video has no frames.", received=path)

@@ -20,9 +20,9 @@ from easyanimate_core.errors import MediaError
 from easyanimate_core.image import open_image, read_image, read_mask_image, read_text, write_image
 from easyanimate_core.media import VIDEO_SUFFIXES, Deadline, check_memory, reading, writing
 from easyanimate_core.picture import Screen, find_aspect
-from easyanimate_core.rate import constant_rate, resample
+from easyanimate_core.rate import MAX_RATE, constant_rate, resample
 from easyanimate_core.request import Video
-from easyanimate_core.stream import MAX_RATE, decode, find_rate, find_stream, has_times, neighbours, open_video
+from easyanimate_core.stream import decode, find_rate, find_stream, has_times, neighbours, open_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -145,7 +145,13 @@ def read_timeline(path: Path) -> Timeline:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Height and width in pixels, as shown, from the first frame; the rest is not looked at.
+    """Height and width in pixels, as shown; see `read_opening`."""
+    look, _ = read_opening(path)
+    return look.height, look.width
+
+
+def read_opening(path: Path) -> tuple[Look, float | None]:
+    """How a video is shown, by its first frame, and its frames per second, by its header; no more is looked at.
 
     Raises:
         MediaError: When the file is missing, is no video but an image, has no frames, or ends before its index says so.
@@ -160,8 +166,7 @@ def read_size(path: Path) -> tuple[int, int]:
             raise MediaError(_TRUNCATED, received=f"{path}: {path.stat().st_size} of {max(ends)} bytes")
         for packet in container.demux(stream):
             for frame in _decode(packet):
-                look = Screen(path, find_aspect(stream)).look(frame)
-                return look.height, look.width
+                return Screen(path, find_aspect(stream)).look(frame), find_rate(stream)
     raise MediaError("The video has no frames.", received=path)
 
 

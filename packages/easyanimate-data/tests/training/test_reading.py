@@ -3,7 +3,7 @@ import pytest
 from easyanimate_core import MediaError, Video
 from easyanimate_core.video import write_image, write_video
 from easyanimate_data.training.entry import Entry
-from easyanimate_data.training.reading import find_size, read_covering, read_still
+from easyanimate_data.training.reading import find_facts, read_covering, read_still
 from PIL import Image
 
 
@@ -20,8 +20,8 @@ def make_entry(path, kind):
 def test_sizes_come_from_the_file(tmp_path):
     clip = write_clip(tmp_path / "a.mp4")
     image = write_image(tmp_path / "b.png", np.zeros((30, 50, 3), np.uint8))
-    assert find_size(make_entry(clip, "video")) == (48, 96)
-    assert find_size(make_entry(image, "image")) == (30, 50)
+    assert find_facts(make_entry(clip, "video"))[:2] == (48, 96)
+    assert find_facts(make_entry(image, "image")) == (30, 50, None)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -30,7 +30,7 @@ def test_sizes_of_images_are_upright_as_they_are_read(tmp_path, orientation):
     exif[0x0112] = orientation
     Image.new("RGB", (50, 30)).save(tmp_path / "a.jpg", exif=exif)
     expected = (50, 30) if orientation > 4 else (30, 50)
-    assert find_size(make_entry(tmp_path / "a.jpg", "image")) == expected
+    assert find_facts(make_entry(tmp_path / "a.jpg", "image"))[:2] == expected
     assert read_still(tmp_path / "a.jpg", expected).shape == (1, *expected, 3)
 
 
@@ -39,26 +39,26 @@ def test_files_that_are_none_are_named(tmp_path, kind):
     (tmp_path / "a.mp4").write_bytes(b"nothing")
     for name in ("a.mp4", "gone.mp4"):
         with pytest.raises(MediaError, match=name):
-            find_size(make_entry(tmp_path / name, kind))
+            find_facts(make_entry(tmp_path / name, kind))
 
 
 def test_a_type_that_was_forgotten_or_is_wrong_is_told(tmp_path):
     with pytest.raises(MediaError, match='the type "video"'):
-        find_size(make_entry(write_clip(tmp_path / "a.mp4"), "image"))
+        find_facts(make_entry(write_clip(tmp_path / "a.mp4"), "image"))
     with pytest.raises(MediaError, match="is an image, not a video"):
-        find_size(make_entry(write_image(tmp_path / "b.png", np.zeros((30, 50, 3), np.uint8)), "video"))
+        find_facts(make_entry(write_image(tmp_path / "b.png", np.zeros((30, 50, 3), np.uint8)), "video"))
 
 
 def test_a_video_that_breaks_off_is_found_out_by_its_index(tmp_path):
     clip = write_clip(tmp_path / "a.mp4")
     clip.write_bytes(clip.read_bytes()[:-20])
     with pytest.raises(MediaError, match=r"ends before its own index.*\n.*a\.mp4"):
-        find_size(make_entry(clip, "video"))
+        find_facts(make_entry(clip, "video"))
 
 
 def test_chosen_frames_cover_the_size(tmp_path):
     path = write_clip(tmp_path / "a.mp4")
-    frames = read_covering(path, (16, 32), lambda total: [total - 1, 2])
+    frames = read_covering(path, (16, 32), lambda timeline: [len(timeline) - 1, 2])
     assert frames.shape == (2, 16, 32, 3)
     assert frames.flags["C_CONTIGUOUS"]
     np.testing.assert_allclose(frames[:, 8, 4, 0], [180, 40], atol=6)

@@ -10,6 +10,7 @@ from easyanimate_core.dataset import Batchable, BatchedDataset, BatchRule
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.video import write_image
 from easyanimate_data.training import inspection
+from easyanimate_data.training.reading import Facts
 from easyanimate_data.training.training_set import TrainingSet
 
 RULE = BatchRule(chunk_frames=8)
@@ -107,7 +108,7 @@ def test_the_size_that_a_row_has_counts(tmp_path):
 def test_a_file_is_opened_once_whoever_has_the_set(clips, tmp_path, monkeypatch):
     _, rows = clips
     opened = []
-    monkeypatch.setattr(inspection, "find_size", lambda entry: opened.append(entry.file) or (64, 64))
+    monkeypatch.setattr(inspection, "find_facts", lambda entry: opened.append(entry.file) or Facts(64, 64, 8.0))
     training_set = TrainingSet(write(tmp_path, [rows[0]] * 3 + [rows[3]]))
     assert sorted(opened) == sorted([rows[0]["file_path"], rows[3]["file_path"]])
     again = pickle.loads(pickle.dumps(training_set))  # noqa: S301 (made above)
@@ -123,9 +124,9 @@ def test_a_file_that_hangs_is_given_up(clips, tmp_path, monkeypatch):
     def look(entry):
         if "0.mp4" in entry.file:
             done.wait(60)
-        return 64, 64
+        return Facts(64, 64, 8.0)
 
-    monkeypatch.setattr(inspection, "find_size", look)
+    monkeypatch.setattr(inspection, "find_facts", look)
     (line,) = TrainingSet(write(tmp_path, rows[:2]), seconds=2).skipped
     done.set()
     assert "over 2 seconds" in line

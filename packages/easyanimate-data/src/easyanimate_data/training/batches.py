@@ -18,6 +18,7 @@ from easyanimate_data.frames import read_timeline
 from easyanimate_data.training.batch_shape import check_rule
 from easyanimate_data.training.bucket import find_ratios, keep_frames
 from easyanimate_data.training.clip_range import find_range
+from easyanimate_data.training.frame_rate import list_ticks
 from easyanimate_data.training.mask import draw_kind, draw_mask
 from easyanimate_data.training.plan import Batch, Items, Plan, make_plan
 from easyanimate_data.training.random_stream import Purpose, open_stream
@@ -138,6 +139,8 @@ class TrainingBatches:
             f"{shape.num_frames}x{shape.height}x{shape.width} chunk {rule.chunk_frames} stride {rule.stride} "
             f"mask {rule.mask_rule} seed {self.seed} variant {batch.variant} reader {self.reader}"
         )
+        if rule.fps is not None:
+            settings += f" fps {rule.fps:g}"
         # The shortest video decides on the frames of all.
         others = sha256("\n".join(files).encode(errors="surrogatepass")).hexdigest() if batch.kind == "video" else ""
         return [
@@ -199,7 +202,7 @@ class TrainingBatches:
         known = self._lengths.get(path)
         if known is None or known[0] != stamp:
             timeline = read_timeline(path)
-            known = self._lengths[path] = stamp, len(timeline)
+            known = self._lengths[path] = stamp, len(list_ticks(timeline, self.rule.fps))
             if path in wanted:
                 timelines[path] = timeline
         return self._find_range(batch, path, known[1]).num_frames
@@ -213,11 +216,13 @@ class TrainingBatches:
         # A stream of its own for each try: one that takes too long still runs.
         rng = self._open(Purpose.ITEM, batch, index, *self._key(tried))
 
-        def choose(total: int) -> list[int]:
-            chosen = self._find_range(batch, entry.path, total).draw(rng)[: clips.num_frames]
+        def choose(timeline: Timeline) -> list[int]:
+            ticks = list_ticks(timeline, self.rule.fps)
+            chosen = self._find_range(batch, entry.path, len(ticks)).draw(rng)[: clips.num_frames]
             # One that was found damaged when the length was decided already may be replaced by one that is too short.
             spread = np.linspace(0, len(chosen) - 1, clips.num_frames).round().astype(int)
-            return chosen if len(chosen) == clips.num_frames else [chosen[index] for index in spread]
+            chosen = chosen if len(chosen) == clips.num_frames else [chosen[index] for index in spread]
+            return [ticks[index] for index in chosen]
 
         timeline = clips.timelines.get(entry.path)
         frames = read_covering(entry.path, size, choose, timeline=timeline, reader=self.reader)

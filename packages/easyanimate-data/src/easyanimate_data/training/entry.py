@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from easyanimate_core.errors import MediaError
+from easyanimate_core.rate import MAX_RATE
 
 Kind = Literal["video", "image"]
 
@@ -32,6 +33,7 @@ class Entry(NamedTuple):
         kind: "video" or "image".
         height: In pixels, upright, where the row says so.
         width: The same.
+        fps: Frames per second of a video, where the row says so.
     """
 
     row: int
@@ -40,6 +42,7 @@ class Entry(NamedTuple):
     kind: Kind
     height: int | None = None
     width: int | None = None
+    fps: float | None = None
 
     @property
     def path(self) -> Path:
@@ -62,8 +65,8 @@ class Listing(NamedTuple):
 def read_entries(path: Path, root: Path | None = None) -> Listing:
     """Read the rows of a dataset.
 
-    A row has `file_path`, `text` and `type` ("video" or "image"; missing or empty means image), and may have `height`
-    and `width`.
+    A row has `file_path`, `text` and `type` ("video" or "image"; missing or empty means image), and may have `height`,
+    `width` and `fps`.
 
     Args:
         path: A JSON file, a list of objects; or a CSV file with a header, when its name ends so. Of a folder, the JSON
@@ -125,7 +128,10 @@ def _read_row(number: int, row: Any, base: str) -> Entry | str:
             return f"{name} {_show(value)} is no number of pixels"
         sizes.append(size)
     file = os.path.join(base, row["file_path"])  # noqa: PTH118 (a million Paths take their time)
-    return Entry(number, file, row["text"], kind, *sizes)
+    fps = _read_rate(row.get("fps"))
+    if fps is None and row.get("fps") not in (None, ""):
+        return f"fps {_show(row['fps'])} is no frame rate"
+    return Entry(number, file, row["text"], kind, *sizes, fps=fps)
 
 
 def _read_size(value: Any) -> int | None:
@@ -134,6 +140,14 @@ def _read_size(value: Any) -> int | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return int(size) if 1 <= size < 2**31 and size.is_integer() else None
+
+
+def _read_rate(value: Any) -> float | None:
+    try:
+        rate = 0.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return rate if 0 < rate <= MAX_RATE else None
 
 
 def _show(value: Any) -> str:

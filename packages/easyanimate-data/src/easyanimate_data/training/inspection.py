@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from easyanimate_core.errors import MediaError
 
-from easyanimate_data.training.reading import find_size
+from easyanimate_data.training.reading import Facts, find_facts
 from easyanimate_data.training.replacement import TimedReader
 
 if TYPE_CHECKING:
@@ -35,16 +35,17 @@ def inspect_entries(entries: Sequence[Entry], seconds: float) -> tuple[list[Entr
         seconds: Time limit for opening a file.
 
     Returns:
-        The entries that can be used, with height and width; and what is wrong with the others, by row.
+        The entries that can be used, with height, width and, of videos, frame rate; and what is wrong with the others,
+        by row.
     """
     files = {(entry.file, entry.kind): entry for entry in entries}
     waiting = list(files.values())
-    found: dict[object, tuple[int, int] | str] = {}
+    found: dict[object, Facts | str] = {}
     samples = TimedReader(seconds, "row {}".format)
 
-    def look(entry: Entry) -> tuple[int, int] | str:
+    def look(entry: Entry) -> Facts | str:
         try:
-            return samples.read(lambda _: find_size(entry), entry.row)
+            return samples.read(lambda _: find_facts(entry), entry.row)
         except MediaError as error:
             return _describe(entry, error)
 
@@ -59,13 +60,13 @@ def inspect_entries(entries: Sequence[Entry], seconds: float) -> tuple[list[Entr
     good: list[Entry] = []
     mistakes: dict[int, str] = {}
     for entry in entries:
-        size = found[entry.file, entry.kind]
-        if isinstance(size, str):
-            mistakes[entry.row] = size
-        elif entry.height and entry.width:
-            good.append(entry)
-        else:
-            good.append(entry._replace(height=size[0], width=size[1]))
+        facts = found[entry.file, entry.kind]
+        if isinstance(facts, str):
+            mistakes[entry.row] = facts
+            continue
+        sized = entry.height and entry.width
+        height, width = (entry.height, entry.width) if sized else (facts.height, facts.width)
+        good.append(entry._replace(height=height, width=width, fps=entry.fps or facts.fps))
     return good, mistakes
 
 

@@ -5,14 +5,14 @@ Axes: T frames, H height, W width, 3 red, green, blue; pixels are uint8.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from easyanimate_core.errors import MediaError
 from easyanimate_core.image import read_image, read_image_size
 from easyanimate_core.media import VIDEO_SUFFIXES
 
-from easyanimate_data.frames import read_frames, read_size, read_timeline
+from easyanimate_data.frames import read_frames, read_opening, read_timeline
 from easyanimate_data.training.bucket import cover
 
 if TYPE_CHECKING:
@@ -23,16 +23,25 @@ if TYPE_CHECKING:
     from easyanimate_data.training.entry import Entry
 
 
-def find_size(entry: Entry) -> tuple[int, int]:
-    """Height and width in pixels, upright, from the beginning of the file.
+class Facts(NamedTuple):
+    """What the beginning of a file says: height and width as shown, in pixels; a video's frames per second."""
+
+    height: int
+    width: int
+    fps: float | None = None
+
+
+def find_facts(entry: Entry) -> Facts:
+    """Look at the beginning of the file.
 
     Raises:
         MediaError: When the file cannot be read, or a video breaks off.
     """
     if entry.kind == "video":
-        return read_size(entry.path)
+        look, fps = read_opening(entry.path)
+        return Facts(look.height, look.width, fps)
     try:
-        return read_image_size(entry.path)
+        return Facts(*read_image_size(entry.path))
     except MediaError as error:
         if entry.path.suffix.lower() in VIDEO_SUFFIXES:
             fix = 'a row of a video needs the type "video"'
@@ -43,7 +52,7 @@ def find_size(entry: Entry) -> tuple[int, int]:
 def read_covering(
     path: Path,
     size: tuple[int, int],
-    choose: Callable[[int], Sequence[int]],
+    choose: Callable[[Timeline], Sequence[int]],
     *,
     timeline: Timeline | None = None,
     reader: Reader = "pyav",
@@ -53,7 +62,7 @@ def read_covering(
     Args:
         path: The video.
         size: Height and width.
-        choose: Gives the indices of the frames for the number of frames of the video.
+        choose: Gives the indices of the frames for the times of the video.
         timeline: What `read_timeline` gave, when it is known already.
         reader: "pyav", or "decord" where it is installed.
 
@@ -66,7 +75,7 @@ def read_covering(
     timeline = timeline or read_timeline(path)
     return read_frames(
         path,
-        choose(len(timeline)),
+        choose(timeline),
         timeline=timeline,
         reader=reader,
         transform=lambda frame: np.ascontiguousarray(cover(frame, *size)),

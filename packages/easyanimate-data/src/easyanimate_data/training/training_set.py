@@ -17,6 +17,7 @@ from easyanimate_core.number_range import Range, check_ranges
 from easyanimate_data.frames import Reader
 from easyanimate_data.training.batches import TrainingBatches
 from easyanimate_data.training.entry import read_entries
+from easyanimate_data.training.frame_rate import warn_of_rates
 from easyanimate_data.training.inspection import inspect_entries
 from easyanimate_data.training.replacement import TIME_LIMIT
 
@@ -103,11 +104,14 @@ class TrainingSet:
         return len(self.entries)
 
     def batched(self, rule: BatchRule, *, seed: int) -> TrainingBatches:
-        """Batches of one kind and one size each.
+        """Batches of one kind and one size each. It is logged where the frame rates of clips make motion uneven.
 
         Raises:
             RequestError: When the rule has no meaning here, or leaves nothing.
         """
+        warning = warn_of_rates(self.entries, rule.fps)
+        if warning:
+            _LOG.warning("%s: %s", self.path, warning)
         return TrainingBatches(
             self.entries, rule, seed=seed, reader=self.reader, seconds=self.seconds, skipped=self.skipped
         )
