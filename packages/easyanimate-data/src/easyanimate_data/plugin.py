@@ -15,10 +15,10 @@ SCORER = f"{PREPARATION}.scorer"
 
 @hookimpl
 def ea_datasets() -> Iterable[DatasetSpec]:
-    """The dataset JSON of the original, and clips generated on the fly."""
+    """Lists of the original and of other trainers, and clips generated on the fly."""
     yield DatasetSpec(
         key="json",
-        summary="Clips and images listed in a dataset JSON.",
+        summary="Clips and images with captions: a list, or files beside them.",
         load="easyanimate_data.training.training_set:open_training_set",
     )
     yield DatasetSpec(
@@ -177,6 +177,12 @@ def ea_commands() -> Iterable[CommandSpec]:
     shapes = "easyanimate_data.shapes.command"
     yield CommandSpec(
         group="data", name="shapes", summary="Write a dataset of moving shapes.", load=f"{shapes}:generate_shapes"
+    )
+    yield CommandSpec(
+        group="data",
+        name="captions",
+        summary="Type or edit captions in a CSV file.",
+        load="easyanimate_data.caption_table:edit_captions",
     )
     yield CommandSpec(
         group="eval",

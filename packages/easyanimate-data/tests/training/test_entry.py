@@ -99,4 +99,72 @@ def test_a_missing_list_is_refused(tmp_path):
 
 
 def test_a_csv_without_the_columns_has_only_mistakes(tmp_path):
-    assert read_entries(write(tmp_path, "data.csv", "path;caption\na.mp4;x\n")) == ([], {0: "file_path is missing"})
+    assert read_entries(write(tmp_path, "data.csv", "clip;words\na.mp4;x\n")) == ([], {0: "file_path is missing"})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metadata.jsonl", '{"file_name": "0.mp4", "text": "one"}\n\n{"file_name": "b/1.png", "text": "two"}\n'),
+        ("metadata.csv", "file_name,caption\r\n0.mp4,one\r\nb/1.png,two\r\n"),
+        ("metadata.csv", "video;caption\n0.mp4;one\nb/1.png;two\n"),
+        ("any.tsv", "path\tprompt\n0.mp4\tone\nb/1.png\ttwo\n"),
+        ("any.jsonl", '{"video": "0.mp4", "caption": "one"}\n{"image": "b\\\\1.png", "caption": "two"}\n'),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lists_of_other_trainers(tmp_path, name, text, encoding):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "1.png").touch()
+    path = write(tmp_path, name, text, encoding)
+    expected = [
+        Entry(0, str(tmp_path / "0.mp4"), "one", "video"),
+        Entry(1, str(tmp_path / "b" / "1.png"), "two", "image"),
+    ]
+    assert read_entries(path) == (expected, {})
+    if name.startswith("metadata"):
+        assert read_entries(tmp_path) == (expected, {})
+
+
+def test_captions_beside_their_files(tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("10.mp4", "2.MOV", "deep/a.png", ".hidden.mp4", "notes.md", "none.webm"):
+        (tmp_path / name).touch()
+    write(tmp_path, "10.txt", "ten\n  words ", "utf-8-sig")
+    write(tmp_path, "2.txt", "两个", "utf-16")
+    write(tmp_path, "deep/a.png.txt", "deep")
+    listing = read_entries(tmp_path)
+    assert [(Path(entry.file).name, entry.text, entry.kind) for entry in listing.entries] == [
+        ("2.MOV", "两个", "video"),
+        ("10.mp4", "ten words", "video"),
+        ("a.png", "deep", "image"),
+        ("none.webm", "", "video"),
+    ]
+    (tmp_path / "10.txt").write_bytes(b"\xff\x00\xfe\xff\xff")
+    assert "10.txt" in read_entries(tmp_path).mistakes[1]
+
+
+def test_a_folder_that_is_no_dataset_names_the_ways_to_make_it_one(tmp_path):
+    with pytest.raises(MediaError, match=r"no dataset[\s\S]*metadata\.jsonl"):
+        read_entries(tmp_path)
+    (tmp_path / "0.mp4").touch()
+    with pytest.raises(MediaError, match=r"1 videos and images, no captions[\s\S]*ea data captions"):
+        read_entries(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "clips\\0.mp4",
+        ".\\clips\\0.mp4",
+        "C:\\data\\set\\clips\\0.mp4",
+        "\\\\server\\share\\clips\\0.mp4",
+        "D:clips\\0.mp4",
+    ],
+)
+def test_paths_of_windows(tmp_path, named):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "0.mp4").touch()
+    path = write(tmp_path, "data.json", json.dumps([{"file_path": named, "text": "a", "type": "video"}]))
+    (entry,) = read_entries(path).entries
+    assert Path(entry.file).samefile(tmp_path / "clips" / "0.mp4")

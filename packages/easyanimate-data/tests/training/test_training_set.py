@@ -152,3 +152,15 @@ def test_compat_may_leave_nothing(clips, tmp_path):
     training_set = TrainingSet(write(tmp_path, rows[:1]))
     with pytest.raises(RequestError, match="no images"):
         training_set.batched(BatchRule(video_repeat=0, compat=True), seed=0)
+
+
+def test_rows_without_captions_are_counted_in_a_warning(clips, tmp_path, caplog):
+    folder, rows = clips
+    listed = [
+        {**rows[0], "file_path": str(folder / rows[0]["file_path"]), "text": text} for text in ("", " ", "a", "b")
+    ]
+    TrainingSet(write(tmp_path, listed))
+    assert "2 of 4 rows (50 %)" in caplog.text
+    caplog.clear()
+    TrainingSet(write(tmp_path, listed[2:]))
+    assert "caption" not in caplog.text

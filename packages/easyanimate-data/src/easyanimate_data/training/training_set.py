@@ -40,12 +40,12 @@ class _Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The rows of a dataset JSON or CSV whose files can be opened.
+    """The rows of a dataset whose files can be opened.
 
     Every file is opened once, when the set is made; the workers that the set is sent to do not do it again.
 
     Args:
-        path: The JSON or CSV file, or a folder, as `read_entries` takes it.
+        path: A list or a folder, as `read_entries` takes it.
         root: What relative paths start from; by default the folder of the file.
         reader: "pyav", or "decord" where it is installed.
         seconds: Time limit for reading a sample.
@@ -67,7 +67,17 @@ class TrainingSet:
         check_ranges(self)
         if self.reader not in get_args(Reader):
             raise RequestError("There is no such reader.", received=self.reader, expected=" or ".join(get_args(Reader)))
-        _, skipped, total = self._rows
+        entries, skipped, total = self._rows
+        num_empty = sum(not entry.text.strip() for entry in entries)
+        if num_empty:
+            _LOG.warning(
+                "%s of %s rows (%.0f %%) of %s have no caption, and teach nothing of what prompts mean. "
+                "Write captions with `ea data caption` or `ea data captions`.",
+                f"{num_empty:,}",
+                f"{len(entries):,}",
+                100 * num_empty / len(entries),
+                self.path,
+            )
         if not skipped:
             return
         shown, more = skipped[:SHOWN_MISTAKES], len(skipped) - SHOWN_MISTAKES
