@@ -38,7 +38,7 @@ def run(*words, defaults=None, config=None, out="o"):
         found.append((settings, further))
 
     reader = SettingsReader(Config, lambda named: {"share": 0.5, **(defaults or {})} if named.out else {})
-    app = typer.Typer()
+    app = typer.Typer(rich_markup_mode=None)
     command = reader.command(train, launch.EXTRA_OPTIONS, lacking=launch.LACKING)
     app.command(context_settings=command.context_settings)(command)
     arguments = [*(["--out", out] if out else []), *words, *(["--config", str(config)] if config else [])]
@@ -117,6 +117,15 @@ def test_a_plan_needs_no_folder():
         run(out=None)
     assert run("--plan", out=None)[0].share == 0.5
     assert run("--plan")[0].out == Path("o")
+
+
+def test_the_help_shows_the_defaults_that_will_run():
+    usual = {"max_steps": 77, "optimizer.learning_rate": 2e-5}
+    for words in (["--help"], ["-h", "--seed", "3"], ["--out", "o", "--help"]):
+        text = " ".join(run(*words, out=None, defaults=usual).output.replace("\u2502", " ").split())
+        assert "[default: 77]" in text
+        assert "[default: 2e-05]" in text
+        assert "[default: 10000]" not in text
 
 
 def test_every_setting_is_explained():

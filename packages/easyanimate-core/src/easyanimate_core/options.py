@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import typer
 
 from easyanimate_core.config import convert, read_config
+from easyanimate_core.errors import EasyAnimateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,8 @@ def _hyphenate(word: str) -> str:
 
 CONTEXT_SETTINGS: dict[str, Any] = {"token_normalize_func": _hyphenate}
 """For Typer: an option can be written with underscores, as YAML has it."""
+
+_HELP, _CONTEXT = "show_help", "typer_context"
 
 _DOT = "__"
 """Stands for the dot of a name in Python's."""
@@ -80,17 +83,21 @@ class Setting:
         kind: Any = bool | None if self.hint is bool else list[str] | None if self.is_list else str | None
         named = f"{self.option}/--no-{self.option[2:]}" if self.hint is bool else self.option
         names = (named, *self.flags)
-        shown = " Can be given several times." if self.is_list else ""
-        if self.default not in (dataclasses.MISSING, None, "", ()):
-            shown += f" [default: {_show(self.default)}]"
         metavar = self.metavar or (None if self.hint is bool else _name(self.hint))
-        about = typer.Option(*names, help=self.summary + shown, metavar=metavar)
+        about = typer.Option(*names, help=self.explain(self.default), metavar=metavar)
         return inspect.Parameter(
             self.name.replace(".", _DOT),
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
             annotation=Annotated[kind, about],
         )
+
+    def explain(self, default: Any) -> str:
+        """The option's help, with what it is when nobody says."""
+        shown = " Can be given several times." if self.is_list else ""
+        if default not in (dataclasses.MISSING, None, "", (), {}):
+            shown += f" [default: {_show(default)}]"
+        return self.summary + shown
 
     def word(self, value: Any) -> str:
         """`name=value`, as `read_config` takes it."""
@@ -192,12 +199,17 @@ class SettingsReader(Generic[Config]):
             lacking: Values of settings, by whole names, that nobody has to give beside a further option that is set.
         """
         own_file = any(setting.name == "config" for setting in self.settings)
+        shows_defaults = self._find_defaults is not None
         about_file = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
         further = dict(extra) if own_file else {"config": (about_file, None), **extra}
 
         def command(**options: Any) -> None:
+            context, wants_help = options.pop(_CONTEXT, None), options.pop(_HELP, False)
             given = {name: options.pop(name) for name in further}
             file = None if own_file else given.pop("config")
+            if wants_help:
+                self._print_help(context, file, options)
+                return
             absent = [values for name, values in (lacking or {}).items() if given[name]]
             run(self.read(file, options, lacking=absent[0] if absent else None), **given)
 
@@ -205,8 +217,31 @@ class SettingsReader(Generic[Config]):
             *(option(name, annotation, default) for name, (annotation, default) in further.items()),
             *(setting.parameter() for setting in self.settings),
         ]
+        if shows_defaults:
+            about_help = typer.Option("--help", "-h", help="Show this message, with the defaults of model and weights.")
+            parameters.append(option(_CONTEXT, typer.Context, ...))
+            parameters.append(option(_HELP, Annotated[bool, about_help], default=False))
         command.__doc__ = run.__doc__
         return with_options(command, parameters)
+
+    def _print_help(self, context: typer.Context, config: Path | None, options: Mapping[str, Any]) -> None:
+        """Print the help of the command that runs, with the defaults that hold for the other words given."""
+        defaults = self._find_shown(config, options)
+        for setting, parameter in ((one, other) for one in self.settings for other in context.command.params):
+            if parameter.name == setting.name.replace(".", _DOT) and setting.name in defaults:
+                parameter.help = setting.explain(defaults[setting.name])  # pyright: ignore[reportAttributeAccessIssue]
+        typer.echo(context.get_help())
+
+    def _find_shown(self, config: Path | None, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is usual for the model and weights that the words name; nothing where they name none that is there."""
+        required = {setting.name: "unused" for setting in self.settings if setting.default is dataclasses.MISSING}
+        given = {name.replace(_DOT, "."): value for name, value in options.items() if value not in (None, [])}
+        words = [setting.word(given[setting.name]) for setting in self.settings if setting.name in given]
+        try:
+            named = read_config(self._kind, config, words, defaults=required)
+            return self._find_defaults(named) if self._find_defaults else {}
+        except EasyAnimateError:
+            return {}
 
 
 def with_options(command: Callable[..., None], parameters: Sequence[inspect.Parameter]) -> Callable[..., None]:
