@@ -167,7 +167,8 @@ def _take_over_others(folder: Path, captions: Mapping[str, str]) -> int:
     for name, entry in entries.items():
         text = captions.get(name, entry.text)
         changed += text != entry.text
-        size = {} if entry.height is None else {"height": entry.height, "width": entry.width}
-        rows.append({"file_path": name, "text": text, "type": entry.kind, **size})
+        further = {"height": entry.height, "width": entry.width, "fps": entry.fps}
+        known = {key: value for key, value in further.items() if value is not None}
+        rows.append({"file_path": name, "text": text, "type": entry.kind, **known})
     _write(folder / DATASET_NAME, json.dumps(rows, ensure_ascii=False, indent=2) + "\n")
     return changed

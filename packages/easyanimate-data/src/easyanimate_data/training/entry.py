@@ -78,8 +78,9 @@ def read_entries(path: Path, root: Path | None = None) -> Listing:
     """Read the rows of a dataset, in this project's format or that of other trainers.
 
     A row has `file_path`, `text` and `type` ("video" or "image"; missing or empty means image), and may have `height`,
-    `width` and `fps`. Other names are known for the file (`file_name`, `video`, ...) and the text (`caption`, `prompt`);
-    of rows whose file goes by one of them, the ending of the file tells the type. A backslash separates folders, too.
+    `width` and `fps`. Other names are known for the file (`file_name`, `video`, ...) and the text (`caption`,
+    `prompt`); of rows whose file goes by one of them, the ending of the file tells the type. A backslash separates
+    folders, too.
 
     Args:
         path: A JSON file, a list of objects; `.jsonl`, an object per line; `.csv` or `.tsv` with a header. Of a folder,
