@@ -162,6 +162,13 @@ def test_a_tokenizer_that_is_not_there_is_named(tmp_path):
         TokenizerPart("transformers:T5Tokenizer").load(tmp_path / "tokenizer", SETTINGS)
 
 
+@pytest.mark.parametrize("kind", ["BertTokenizer", "T5Tokenizer"])
+def test_a_tokenizer_without_a_vocabulary_is_named(tmp_path, kind):
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    with pytest.raises(WeightsError, match=r"(?s)tokenizer.*vocabulary"):
+        TokenizerPart(f"transformers:{kind}").load(tmp_path, SETTINGS)
+
+
 class TestImageProcessor:
     """In a folder of its own, or in that of the image encoder."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.checkpoint import check_claims
 from easyanimate_core.errors import WeightsError
-from easyanimate_core.json_object import read_object
+from easyanimate_core.json_object import read_object, shorten
 from easyanimate_core.machine import format_bytes
 from easyanimate_torch.checkpoint import check_kinds, check_shapes, check_size, outline, read_folder
 from easyanimate_torch.explaining import explaining
@@ -76,7 +76,16 @@ def load_tokenizer(tokenizer_class: Any, folder: Path) -> Any:
     check_claims(read_object(folder / "tokenizer_config.json"))
     _check_files(folder)
     with explaining("The tokenizer", folder, "the tokenizer's vocabulary and configuration"), silence_libraries():
-        return tokenizer_class.from_pretrained(folder, local_files_only=True)
+        tokenizer = tokenizer_class.from_pretrained(folder, local_files_only=True)
+        words = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens)
+    if len(words) <= 1:  # transformers takes a folder without one, and then every word is unknown
+        raise WeightsError(
+            f"The tokenizer has no vocabulary: {folder}",
+            received=shorten(", ".join(sorted(path.name for path in folder.iterdir()))),
+            expected="the file of its vocabulary, such as vocab.txt, spiece.model or tokenizer.json",
+            fix="download or copy the folder again",
+        )
+    return tokenizer
 
 
 def load_image_processor(folder: Path) -> Any:
