@@ -128,6 +128,17 @@ def test_models_show_follows_the_weights(ea, fake, monkeypatch):
     assert "image-to-video" in out
 
 
+def test_models_show_tells_what_the_weights_found_here_default_to(ea, fake):
+    folder = Path("models/Diffusion_Transformer/Fake")
+    folder.mkdir(parents=True)
+    (folder / "weights.safetensors").write_bytes((fake.FOLDER / "weights.safetensors").read_bytes())
+    (folder / "easyanimate.json").write_text('{"defaults": {"num_frames": 24, "fps": 5}}', encoding="utf-8")
+    out = ea("models", "show", "fake").out
+    assert "defaults       --size 32x48 --frames 16 --fps 8" in out
+    assert "with official  --size 32x48 --frames 24 --fps 5" in out
+    assert "with" not in ea("models", "show", "fake-text").out
+
+
 def test_plugins_lists_what_is_broken_and_why(ea):
     out = ea("plugins").out
     assert "easyanimate-fake" in out

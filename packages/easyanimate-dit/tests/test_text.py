@@ -73,9 +73,9 @@ def make_real_branch(tmp_path, length):
 def test_what_is_left_out_is_told(tmp_path):
     short = make_real_branch(tmp_path, 24)
     assert TextConditioner((short,)).explain_cuts("a red circle") == []
-    cut = short.find_cut(LONG + " a blue square")
+    cut = short.find_cut(LONG + " a blue Cat")
     assert cut.num_tokens == 22  # beside the marks of beginning and end
-    assert cut.read.split() + cut.left_out.split() == f"{LONG} a blue square".split()
+    assert cut.read.split() + cut.left_out.split() == f"{LONG} a blue Cat".split()
     [line] = TextConditioner((short,)).explain_cuts(LONG)
     assert line.startswith('The text encoder reads 22 tokens of the prompt, up to "...')
     assert 'it leaves out "right and a red' in line

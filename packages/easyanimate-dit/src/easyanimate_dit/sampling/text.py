@@ -79,14 +79,18 @@ class TextBranch:
     def find_cut(self, prompt: str) -> Cut | None:
         """Where the end of a prompt is left out; None where all of it is read."""
         cleaned = prompt if self.clean is None else self.clean(prompt)
-        everything = self.tokenizer(cleaned, add_special_tokens=False, verbose=False).input_ids
+        # The places of tokens in the text are known to tokenizers of the newer kind alone.
+        places = {"return_offsets_mapping": True} if getattr(self.tokenizer, "is_fast", False) else {}
+        everything = self.tokenizer(cleaned, add_special_tokens=False, verbose=False, **places)
         read = self.tokenize([prompt])
         num_tokens = int(read.attention_mask.sum()) - self.tokenizer.num_special_tokens_to_add()
-        if len(everything) <= num_tokens:
+        ids = everything.input_ids
+        if len(ids) <= num_tokens:
             return None
-        return Cut(
-            num_tokens, self.tokenizer.decode(everything[:num_tokens]), self.tokenizer.decode(everything[num_tokens:])
-        )
+        if places:
+            end = everything["offset_mapping"][num_tokens - 1][1]
+            return Cut(num_tokens, cleaned[:end], cleaned[end:].strip())
+        return Cut(num_tokens, self.tokenizer.decode(ids[:num_tokens]), self.tokenizer.decode(ids[num_tokens:]))
 
     def encode(self, prompts: Sequence[str], *, device: torch.device, dtype: torch.dtype) -> Conditions:
         """The states and the mask by the transformer's argument names."""
