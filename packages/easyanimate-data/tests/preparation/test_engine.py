@@ -1,11 +1,14 @@
 """Engines do the same work, whatever happens to a worker."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
 from easyanimate_core import EasyAnimateError, RequestError
-from easyanimate_data.preparation.engine import Engine
+from easyanimate_data.preparation.engine import Engine, _shielding_children
 
 ENGINES = [
     Engine(),
@@ -119,3 +122,13 @@ def test_what_a_worker_runs_ends_with_it(fake_work):
             break
         time.sleep(0.05)
     assert not left
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for single processes")
+def test_ctrl_c_does_not_reach_processes_from_their_first_moment():
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('alive')"
+    command = [sys.executable, "-c", code]
+    with _shielding_children():
+        child = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    assert (child.stdout, child.stderr) == ("alive\n", "")
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

@@ -138,7 +138,7 @@ def _run_in_processes(work: Work, rows: Sequence[Row], workers: int) -> Iterator
             while (batches or pending) and not suspects:
                 while batches and len(pending) < 2 * workers:
                     batch = batches.popleft()
-                    with _holding_interrupts():
+                    with _shielding_children():
                         pending[pool.submit(_process, batch)] = batch
                 for future in _wait_for_some(pending):
                     batch = pending.pop(future)
@@ -161,8 +161,8 @@ def _open_pool(work: Work, workers: int) -> ProcessPoolExecutor:
 
 
 @contextmanager
-def _holding_interrupts() -> Generator[None]:
-    """Let Ctrl-C wait while processes are started: they inherit that, and never print a traceback of their imports."""
+def _shielding_children() -> Generator[None]:
+    """Start processes that Ctrl-C never reaches: while they import they would print tracebacks."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -201,7 +201,7 @@ def _wait_for_some(pending: dict[Future[list[Outcome]], Sequence[Row]]) -> set[F
 def _try_alone(work: Work, row: Row) -> Outcome:
     pool = _open_pool(work, 1)
     try:
-        with _holding_interrupts():
+        with _shielding_children():
             future = pool.submit(_process, [row])
         return future.result()[0]
     except BrokenProcessPool:
