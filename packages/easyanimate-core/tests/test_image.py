@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from easyanimate_core import MediaError, Video
+from easyanimate_core import MediaError, Video, picture
 from easyanimate_core import image as module
 from easyanimate_core.image import read_image, read_image_size, read_mask_image, write_image
 from easyanimate_core.video import is_moving, read_embedded, read_mask, read_video, write_video
@@ -138,7 +138,7 @@ def test_masks_in_transparency(tmp_path):
     np.testing.assert_array_equal(read_mask_image(write_rgba(tmp_path / "full.png", 255, HOLE | 255)), HOLE | 255)
 
 
-def test_animated_webp_is_a_video(tmp_path):
+def test_animated_webp_is_a_video(tmp_path, monkeypatch):
     pictures = [Image.fromarray(np.full((32, 48, 3), level, np.uint8)) for level in (10, 120, 240)]
     pictures[0].save(tmp_path / "a.webp", save_all=True, append_images=pictures[1:], duration=125, lossless=True)
     assert is_moving(tmp_path / "a.webp")
@@ -146,6 +146,9 @@ def test_animated_webp_is_a_video(tmp_path):
     assert video.fps == pytest.approx(8)
     assert video.frames[:, 5, 5, 0].tolist() == [10, 120, 240]
     assert read_mask(tmp_path / "a.webp", max_frames=2)[:, 5, 5].tolist() == [0, 0]
+    monkeypatch.setattr(picture, "MAX_FRAME_PIXELS", 1000)
+    with pytest.raises(MediaError, match="48x32"):
+        read_video(tmp_path / "a.webp")
     pictures[1].save(tmp_path / "b.webp")
     assert not is_moving(tmp_path / "b.webp")
     write_image(tmp_path / "c.png", np.zeros((4, 4, 3), np.uint8))

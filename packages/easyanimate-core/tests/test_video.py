@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
-from easyanimate_core import MediaError, Video, media, stream
+from easyanimate_core import MediaError, Video, media, picture
 from easyanimate_core.metric import compute_psnr
 from easyanimate_core.rate import constant_rate
 from easyanimate_core.video import (
@@ -406,7 +406,7 @@ def test_limits_of_memory_and_time(tmp_path, monkeypatch):
     assert len(read_video(path, max_frames=10).frames) == 10
     with pytest.raises(MediaError, match="too large"):
         read_video(path, max_frames=11)
-    monkeypatch.setattr(stream, "MAX_FRAME_PIXELS", 1000)
+    monkeypatch.setattr(picture, "MAX_FRAME_PIXELS", 1000)
     with pytest.raises(MediaError, match="48x32"):
         read_video(path)
     deadline = media.Deadline(path, seconds=-1)

@@ -39,6 +39,21 @@ _DOLBY_IPT = 15
 """Matrix of Dolby Vision's own colours (profile 5), which FFmpeg cannot undo."""
 
 
+def check_frame_size(path: Path, width: int, height: int) -> None:
+    """Refuse frames of more than `MAX_FRAME_PIXELS`.
+
+    Raises:
+        MediaError: Naming the file and the size.
+    """
+    if width * height > MAX_FRAME_PIXELS:
+        raise MediaError(
+            "The frames of the video are too large.",
+            received=f"{path}: {width}x{height}",
+            expected=f"at most {MAX_FRAME_PIXELS:,} pixels",
+            fix="make it smaller, for example with ffmpeg",
+        )
+
+
 class Turn(NamedTuple):
     """How the stored pixels become upright: first rows and columns are exchanged, then each axis is reversed."""
 
@@ -123,13 +138,8 @@ class Screen:
             MediaError: When it is too large, or its colours cannot be known.
         """
         width, height = _square(frame.width, frame.height, self._aspect)
-        if max(frame.width * frame.height, width * height) > MAX_FRAME_PIXELS:
-            raise MediaError(
-                "The frames of the video are too large.",
-                received=f"{self._path}: {width}x{height}",
-                expected=f"at most {MAX_FRAME_PIXELS:,} pixels",
-                fix="make it smaller, for example with ffmpeg",
-            )
+        check_frame_size(self._path, frame.width, frame.height)
+        check_frame_size(self._path, width, height)
         if int(frame.colorspace) == _DOLBY_IPT:
             raise MediaError(
                 "The colours of the video are Dolby Vision's own (profile 5), which only its makers can read.",

@@ -209,6 +209,7 @@ class VideoRequest:
             own rate unless given).
         mask: Image or video that is white where the source video is replaced and black where it is kept. It is uint8
             [T or 1, H, W]. A mask knows no grey: from a file, at least half bright is white; in an array, all above 0.
+            Transparent parts of an image are white, unless all that is painted on it is.
         keep_pixels: Whether what the mask keeps is the source video's own pixels in the result, bit for bit. Else the
             model draws it anew, and it comes out alike.
         fit: How images, video and mask of another shape come to the size of the result. "crop" cuts their edges off,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from easyanimate_core.errors import MediaError
 from easyanimate_core.media import Deadline, reading
-from easyanimate_core.picture import MAX_FRAME_PIXELS, Screen, find_aspect
+from easyanimate_core.picture import MAX_FRAME_PIXELS, Screen, check_frame_size, find_aspect
 from easyanimate_core.rate import MAX_RATE
 
 if TYPE_CHECKING:
@@ -42,13 +42,7 @@ def open_video(path: Path) -> Generator[InputContainer]:
             raise MediaError("The file is a list of other files.", received=path, expected="a video or image file")
         stream = find_stream(container, path)
         context = stream.codec_context
-        if context.width * context.height > MAX_FRAME_PIXELS:
-            raise MediaError(
-                "The frames of the video are too large.",
-                received=f"{path}: {context.width}x{context.height}",
-                expected=f"at most {MAX_FRAME_PIXELS:,} pixels",
-                fix="make it smaller, for example with ffmpeg",
-            )
+        check_frame_size(path, context.width, context.height)
         context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # for what comes later in the stream
         yield container
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from easyanimate_core.errors import MediaError
 from easyanimate_core.image import open_image, read_image, read_mask_image, read_text, write_image
 from easyanimate_core.media import VIDEO_SUFFIXES, Deadline, check_memory, reading, writing
-from easyanimate_core.picture import Screen, find_aspect
+from easyanimate_core.picture import Screen, check_frame_size, find_aspect
 from easyanimate_core.rate import MAX_RATE, constant_rate, resample
 from easyanimate_core.request import Video
 from easyanimate_core.stream import decode, find_rate, find_stream, has_times, neighbours, open_video
@@ -202,7 +202,7 @@ class _Shown(NamedTuple):
 def _read(path: Path, wanted: _Wanted, transform: Callable[[Pixels], Pixels], reader: str) -> tuple[Pixels, float]:
     if _is_pillow_film(path):
         with reading(path), open_image(path) as image:
-            shown, rate = _list_pictures(image)
+            shown, rate = _list_pictures(image, path)
             return _collect(path, shown, rate, wanted, transform)
     if reader == "decord":
         with open_video(path) as container:
@@ -380,9 +380,12 @@ def _is_pillow_film(path: Path) -> bool:
     return path.suffix.lower() not in VIDEO_SUFFIXES and is_moving(path)
 
 
-def _list_pictures(image: Any) -> tuple[Iterator[_Shown], float]:
+def _list_pictures(image: Any, path: Path) -> tuple[Iterator[_Shown], float]:
     """The pictures of a film that Pillow reads, on black, and how many come per second on average."""
     import numpy as np
+
+    check_frame_size(path, image.width, image.height)
+    deadline = Deadline(path)
 
     def show(index: int) -> Pixels:
         image.seek(index)
@@ -397,6 +400,7 @@ def _list_pictures(image: Any) -> tuple[Iterator[_Shown], float]:
 
     durations: list[float] = []
     for index in range(image.n_frames):
+        deadline.check()
         image.seek(index)
         image.load()
         durations.append((image.info.get("duration") or 100) / 1000)
