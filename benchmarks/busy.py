@@ -89,13 +89,15 @@ def main() -> None:
     for threads in fewer:
         words = {"OMP_NUM_THREADS": str(threads)}
         ways.append(Way(f"{threads} threads, asleep", arguments.steps, OMP_WAIT_POLICY="passive", **words))
-    loads = (0, 1, processors)
+    loads = sorted({0, 1, processors - 1})
     seconds: dict[tuple[str, int], list[float]] = {}
     for load in loads:
         with loading(load):
             for _ in range(arguments.rounds):
                 for way in ways:
-                    seconds.setdefault((way.name, load), []).append(way.measure())
+                    spent = way.measure()
+                    seconds.setdefault((way.name, load), []).append(spent)
+                    print(f"{load} busy, {way.name}: {spent:.2f} s", file=sys.stderr, flush=True)
     for way in ways:
         way.close()
     print(f"{'seconds: fastest, middle':<26}" + "".join(f"{f'{load} busy':>16}" for load in loads))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from easyanimate_core.download import models_home
-from easyanimate_core.machine import Device, Machine
+from easyanimate_core.machine import Device, Machine, count_processors
 from easyanimate_core.manifest import read_manifest
 from easyanimate_core.registry import Plugins
 from easyanimate_core.video import read_video, write_video
@@ -192,6 +192,14 @@ def test_info_for_people_and_as_json(ea):
     assert content["request"]["seed"] == 3
 
 
+def test_what_commands_import_computes_with_threads_that_sleep(ea, monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.setenv(name, "")  # so that it is as before after the test
+        monkeypatch.delenv(name)
+    assert ea("plugins").code == 0
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
 class TestRerun:
     @pytest.fixture
     def first(self, ea, media):  # noqa: ARG002 (files to start from)
@@ -205,6 +213,19 @@ class TestRerun:
         one, two = fake.requests
         assert (one.seed, one.prompt, one.start_images[0].shape) == (two.seed, two.prompt, two.start_images[0].shape)
         assert ea("rerun", "x-rerun.mp4", "-o", "y.mp4").out == "y.mp4\n"
+
+    @pytest.mark.usefixtures("first")
+    @pytest.mark.parametrize(("threads", "used"), [(1, 1), (100, count_processors())])
+    def test_computes_with_as_many_threads(self, ea, monkeypatch, threads, used):
+        counts: list[int] = []
+        first = read_manifest(Path("x.mp4"))
+        monkeypatch.setattr("easyanimate_cli.rerun.set_threads", counts.append)
+        monkeypatch.setattr(
+            "easyanimate_cli.rerun.read_manifest", lambda _: dataclasses.replace(first, threads=threads)
+        )
+        result = ea("rerun", "x.mp4")
+        assert counts == [used]
+        assert ("The first run computed with 100 threads" in result.err) == (threads == 100)
 
     def test_repeats_images(self, ea):
         ea("run", "--model", "fake", "--prompt", "red", "--frames", 1, "-o", "x.png")

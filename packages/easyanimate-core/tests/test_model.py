@@ -13,7 +13,7 @@ import pytest
 from easyanimate_core import EasyAnimateError, LoraFile, PluginError, Progress, RequestError, Task, WeightsError
 from easyanimate_core import weights_folder as weights_folder_module
 from easyanimate_core.machine import Device
-from easyanimate_core.manifest import read_manifest
+from easyanimate_core.manifest import Manifest, read_manifest
 from easyanimate_core.model import PhaseClock, open_model
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.video import read_image, read_video
@@ -103,6 +103,16 @@ def test_how_to_load_reaches_the_model(plugins, fake, tmp_path):
     assert (manifest.device, manifest.dtype, manifest.weights.folder) == ("cpu", "float16", None)
     with pytest.raises(WeightsError, match="no weights file"):
         open_model("fake-part", transformer=tmp_path, plugins=plugins)
+
+
+@pytest.mark.parametrize(("device", "threads"), [("cpu", 3), ("cuda", None)])
+def test_the_manifest_tells_the_threads_of_the_processor(plugins, monkeypatch, device, threads):
+    torch = ModuleType("torch")
+    torch.get_num_threads = lambda: 3
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    manifest = open_model("fake-part", device=device, dtype="float32", plugins=plugins).make("x").manifest
+    assert manifest.threads == threads
+    assert Manifest.from_json(manifest.to_json()).threads == threads
 
 
 def test_what_cannot_be_opened(plugins):

@@ -11,6 +11,7 @@ import typer
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.spec import CommandSpec
 from easyanimate_core.target import Target
+from easyanimate_core.thread import prepare_threads
 from typer.main import get_command
 
 from easyanimate_cli.command import LazyGroup, add_commands
@@ -92,6 +93,7 @@ def build() -> TyperGroup:
 def main(args: Sequence[str] | None = None) -> None:
     """Run `ea` and leave with its exit code: 0 done, 1 a bug, 2 a mistake that the message explains, 130 Ctrl-C."""
     try:
+        prepare_threads()
         build().main(args, prog_name="ea")
     except SystemExit as leaving:
         # Typer turns Ctrl-C into a silent exit.

@@ -12,12 +12,14 @@ from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.errors import RequestError, WeightsError, near_misses
 from easyanimate_core.image import read_image
 from easyanimate_core.integrity import hash_file
+from easyanimate_core.machine import count_processors
 from easyanimate_core.manifest import Manifest, WeightsRecord, package_versions, read_manifest
 from easyanimate_core.model import open_model
 from easyanimate_core.options import option, with_options
 from easyanimate_core.request import OLDER_MEANING, VideoRequest
 from easyanimate_core.source import ROLES
 from easyanimate_core.spec import LoraFile
+from easyanimate_core.thread import set_threads
 from easyanimate_core.video import read_video
 from easyanimate_core.weights_folder import SETTINGS_FILE
 
@@ -130,6 +132,8 @@ class _Rerun:
             LoraFile(path, 1.0 if weight is None else weight)
             for path, weight in zip(self._find("lora"), weights, strict=True)
         ]
+        if manifest.threads is not None:
+            set_threads(min(manifest.threads, count_processors()))
         model = open_model(
             manifest.model,
             weights=options["weights"] or _find_weights(manifest.weights),
@@ -281,11 +285,15 @@ def _find_weights(record: WeightsRecord) -> str:
 
 
 def _differences(manifest: Manifest) -> list[str]:
-    """Versions that have changed since the first run: the result may differ in its last bits."""
+    """What has changed since the first run, so that the result may differ in its last bits."""
     now = package_versions()
     changed = [
         f"{name} was {then}, is {now.get(name, 'not installed')}"
         for name, then in manifest.packages.items()
         if now.get(name) != then
     ]
-    return [f"Other versions than at the first run: {', '.join(changed)}."] if changed else []
+    lines = [f"Other versions than at the first run: {', '.join(changed)}."] if changed else []
+    processors = count_processors()
+    if manifest.threads is not None and manifest.threads > processors:
+        lines.append(f"The first run computed with {manifest.threads} threads, here are {processors} processors.")
+    return lines

@@ -18,7 +18,7 @@ from easyanimate_core.errors import EasyAnimateError, PluginError, RequestError
 from easyanimate_core.hookspecs import PROJECT
 from easyanimate_core.memory import describe_peak
 from easyanimate_core.model import open_model
-from easyanimate_core.options import option, with_options
+from easyanimate_core.options import THREADS_OPTION, option, with_options
 from easyanimate_core.printable import printable
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.reservation import find_free, reserve
@@ -85,6 +85,7 @@ _LAST: dict[str, tuple[Any, Any]] = {
     ),
     "dtype": (DTYPE, None),
     "device": (DEVICE, None),
+    "threads": THREADS_OPTION,
     "batch": (
         Annotated[
             Path | None,

@@ -112,6 +112,7 @@ class Manifest:
         inputs: The files that the arrays came from, and LoRA files.
         device: Where it ran, such as "cuda:0" or "cpu".
         dtype: Number format, such as "bfloat16".
+        threads: Threads that computed on the processor, on which the last bits may depend; None on other devices.
         timings: Seconds by phase.
         packages: Versions of the packages that took part.
         created: Time of the run, ISO 8601 in UTC.
@@ -124,6 +125,7 @@ class Manifest:
     inputs: tuple[InputFile, ...] = ()
     device: str = "cpu"
     dtype: str = "float32"
+    threads: int | None = None
     timings: Mapping[str, float] = field(default_factory=dict[str, float])
     packages: Mapping[str, str] = field(default_factory=lambda: package_versions())  # noqa: PLW0108 (defined below)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -265,6 +267,8 @@ def _read_fields(fields: JsonObject, folder: Path | None) -> dict[str, Any]:
         "packages": _read_texts(fields.object("packages", {})),
         "format_version": FORMAT_VERSION,
     }
+    if "threads" in fields:
+        values["threads"] = fields.count("threads", least=1, most=10_000)
     given = {name: fields.text(name, most=100) for name in ("device", "dtype", "created") if name in fields}
     return values | given
 

@@ -28,6 +28,7 @@ from easyanimate_core.planning import check_request, plan_clip
 from easyanimate_core.registry import load_plugins
 from easyanimate_core.request import Progress
 from easyanimate_core.spec import LoadOptions, LoraFile
+from easyanimate_core.thread import count_threads
 from easyanimate_core.weights import complete_spec, find_weights
 
 if TYPE_CHECKING:
@@ -256,6 +257,7 @@ class Model:
             inputs=(*plan.inputs, *self._files),
             device=device,
             dtype=dtype,
+            threads=count_threads() if device == "cpu" else None,
             timings=seconds,
         )
 

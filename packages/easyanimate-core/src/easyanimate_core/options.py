@@ -20,6 +20,7 @@ import typer
 
 from easyanimate_core.config import convert, read_config
 from easyanimate_core.errors import EasyAnimateError
+from easyanimate_core.thread import set_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -206,6 +207,7 @@ class SettingsReader(Generic[Config]):
         def command(**options: Any) -> None:
             context, wants_help = options.pop(_CONTEXT, None), options.pop(_HELP, False)
             given = {name: options.pop(name) for name in further}
+            given.pop(_THREADS, None)  # has acted already
             file = None if own_file else given.pop("config")
             if wants_help:
                 self._print_help(context, file, options)
@@ -256,6 +258,28 @@ def option(name: str, annotation: Any, default: Any = None) -> inspect.Parameter
     """A parameter that is written out; without a default (Ellipsis) it is required."""
     default = inspect.Parameter.empty if default is ... else default
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _use_threads(count: int | None) -> None:
+    if count is not None:
+        set_threads(count)
+
+
+_THREADS = "threads"
+THREADS_OPTION: tuple[Any, Any] = (
+    Annotated[
+        int | None,
+        typer.Option(
+            f"--{_THREADS}",
+            metavar="INTEGER",
+            help="Threads to compute with on the processor (one for each processor unless given).",
+            callback=_use_threads,
+            expose_value=False,
+        ),
+    ],
+    None,
+)
+"""Annotation and default of an option that acts by itself, before the command; its argument is None."""
 
 
 def _show(value: Any) -> str:

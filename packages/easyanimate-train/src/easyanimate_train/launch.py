@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from easyanimate_core.errors import EasyAnimateError, RequestError
 from easyanimate_core.machine import read_machine
-from easyanimate_core.options import CONTEXT_SETTINGS
+from easyanimate_core.options import CONTEXT_SETTINGS, THREADS_OPTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +22,7 @@ CONFIGS = Path(__file__).parent / "launch_configs"
 """Configuration files for accelerate: `ddp.yaml`, `fsdp2.yaml`, `zero2.yaml`, `zero3.yaml`."""
 
 EXTRA_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "threads": THREADS_OPTION,
     "resume": (
         Annotated[
             bool, typer.Option("--resume", help="Resume the run in the output folder from its newest checkpoint.")
