@@ -91,6 +91,16 @@ def test_a_run_goes_on_with_its_settings_only(run):
         RunFolder(run.path, Config(width=16), resume=True)
 
 
+def test_a_run_goes_on_where_settings_were_added_since(run):
+    run.save(5, write("five"))
+    kept = run.path / "train.json"
+    before = json.loads(kept.read_text())
+    kept.write_text(json.dumps({name: value for name, value in before.items() if name != "width"}))
+    assert RunFolder(run.path, Config(), resume=True).newest[0] == 5
+    with pytest.raises(RequestError, match="width: None -> 16"):
+        RunFolder(run.path, Config(width=16), resume=True)
+
+
 def test_a_start_that_left_no_checkpoint_does_not_block_its_folder(run):
     RunFolder(run.path, Config(width=16), resume=False).note_start()
     assert json.loads((run.path / "train.json").read_text())["width"] == 16

@@ -249,16 +249,33 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _list_defaults(config: Any) -> dict[str, Any]:
+    """The values of settings that nobody gives, as JSON has them."""
+    made = {
+        item.name: item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
+        for item in dataclasses.fields(config)
+    }
+    known = {name: value for name, value in made.items() if value is not dataclasses.MISSING}
+    plain = {
+        name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in known.items()
+    }
+    return json.loads(json.dumps(plain, default=str))
+
+
 def _refuse_changes(before: dict[str, Any], places: dict[str, Place], config: Any) -> None:
     """Raise `RequestError` where settings other than those in `CHANGEABLE` differ from those of the run."""
     old = flatten(before)
     new = flatten(json.loads(json.dumps(dataclasses.asdict(config), default=str)))
     new_places = find_places(config, frozenset(CHANGEABLE))
+    usual = flatten(_list_defaults(config))
     changed: list[str] = []
     for name in sorted((old.keys() | new.keys()) - CHANGEABLE):
         if name in places and name in new_places:
             if not leads_to_same(places[name], new_places[name]):
                 changed.append(name)
+        elif name not in old and new[name] == usual.get(name):
+            continue  # the run began before there was such a setting
         elif old.get(name) != new.get(name):
             changed.append(name)
     if changed:
