@@ -4,6 +4,7 @@ import base64
 import io
 import struct
 import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -158,3 +159,20 @@ def test_animated_webp_is_a_video(tmp_path, monkeypatch):
 def test_a_video_is_no_image(tmp_path):
     with pytest.raises(MediaError, match="no image"):
         read_image(write_video(tmp_path / "a.mp4", Video(np.zeros((2, 32, 32, 3), np.uint8), 8)))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # what Pillow mends, it tells
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.avif", "a.gif", "a.tif", "a.bmp"])
+def test_damaged_images_give_one_kind_of_error(tmp_path, name):
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    rng = np.random.default_rng(1)
+    for _ in range(25):
+        data = bytearray(whole)
+        for place in rng.integers(0, min(len(data), 300), 6):
+            data[place] = int(rng.integers(256))
+        (tmp_path / name).write_bytes(data)
+        for read in (read_image, read_image_size, read_mask, read_embedded):
+            with suppress(MediaError):
+                read(tmp_path / name)

@@ -98,7 +98,16 @@ def reading(path: Path) -> Generator[None]:
         if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(_PLAYLISTS):
             raise MediaError("The file is a list of other files.", received=path, expected="a video or image file")
         yield
-    except (FFmpegError, OSError, ValueError, SyntaxError, EOFError, struct.error, OverflowError) as error:
+    except (
+        FFmpegError,
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        struct.error,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
         raise MediaError(
             f"The file cannot be read: {reason(error)}", received=path, expected="a video or image that is whole"
         ) from error
