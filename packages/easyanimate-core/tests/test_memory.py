@@ -1,5 +1,7 @@
 """Memory that does not suffice is explained, before loading where that can be known."""
 
+import gc
+from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
@@ -137,3 +139,16 @@ def test_a_clip_that_did_not_fit_gets_half_as_large_ones():
 
 def test_a_model_that_did_not_fit():
     assert "a model without weights as its usual number format" in str(explain_load(LoadOptions()))
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collection_rests_and_is_as_before(enabled):
+    was_enabled = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with suppress(ValueError), memory.pausing_collection():
+            assert not gc.isenabled()
+            raise ValueError
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import sys
 from contextlib import contextmanager
@@ -39,6 +40,22 @@ def explaining_memory(explanation: EasyAnimateError) -> Generator[None]:
         if is_out_of_memory(error):
             raise explanation from error
         raise
+
+
+@contextmanager
+def pausing_collection() -> Generator[None]:
+    """Let Python's search for reference cycles rest inside the block.
+
+    Importing PyTorch, diffusers and transformers makes millions of objects that stay; searching them again and again
+    takes a fifth of the time.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def check_memory(options: LoadOptions) -> None:

@@ -22,7 +22,14 @@ from easyanimate_core.hookspecs import PROJECT
 from easyanimate_core.interfaces import PromptReader
 from easyanimate_core.machine import read_machine
 from easyanimate_core.manifest import InputFile, Manifest, WeightsRecord, describe_request
-from easyanimate_core.memory import check_clip_memory, check_memory, explain_load, explain_run, explaining_memory
+from easyanimate_core.memory import (
+    check_clip_memory,
+    check_memory,
+    explain_load,
+    explain_run,
+    explaining_memory,
+    pausing_collection,
+)
 from easyanimate_core.part_files import check_lora_files, check_part_files, find_trained, parse_lora
 from easyanimate_core.planning import check_request, plan_clip
 from easyanimate_core.registry import load_plugins
@@ -213,7 +220,7 @@ class Model:
         """What makes the clips; loaded when it is first asked for."""
         check_memory(self.options)
         _ = self._files  # as they are now
-        with explaining_memory(explain_load(self.options)):
+        with explaining_memory(explain_load(self.options)), pausing_collection():
             return self.spec.load(self.options)
 
     @cached_property
