@@ -415,10 +415,11 @@ def test_limits_of_memory_and_time(tmp_path, monkeypatch):
 
 
 def test_what_is_no_plain_file_is_refused_at_once(tmp_path):
-    loop = tmp_path / "loop.mp4"
-    loop.symlink_to(loop)
-    cases = {tmp_path: "a folder", loop: "no such file", Path("a\0b.mp4"): "no such file|null"}
+    cases = {tmp_path: "a folder", Path("a\0b.mp4"): "no such file|null"}
     if sys.platform != "win32":
+        loop = tmp_path / "loop.mp4"
+        loop.symlink_to(loop)
+        cases |= {loop: "no such file"}
         os.mkfifo(tmp_path / "pipe.mp4")
         cases |= {Path("/dev/zero"): "a device", tmp_path / "pipe.mp4": "a pipe"}
     for path, said in cases.items():
