@@ -50,8 +50,9 @@ def make_rerun() -> Callable[..., None]:
     def rerun(**options: Any) -> None:
         """Make a file again: bit for bit, or with what the options change.
 
-        The path of every file goes to standard output, all else to standard error. Exit code 1 says that nothing was
-        changed and yet the frames differ.
+        What is not given stays as it was, the seed too. Inputs and weights have to be the same, unless options name
+        others. The path of every file goes to standard output, all else to standard error. Exit code 1: nothing was
+        changed, and yet the frames differ.
         """
         given = read_options({name: options[setting.name] for name, setting in clip_options.items()})
         file: Path = options["file"]
