@@ -8,13 +8,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from contextlib import closing
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from easyanimate_core.errors import MediaError, PluginError
 from easyanimate_core.media import Deadline
-from easyanimate_core.picture import Screen, find_aspect
+from easyanimate_core.picture import Screen, deinterlace, find_aspect
 from easyanimate_core.rate import constant_rate
 from easyanimate_core.stream import find_rate, find_stream, has_times, open_video
 from easyanimate_core.video import check_decord
@@ -57,6 +58,7 @@ class Timeline:
         timed: Whether the file says when its frames show; if not, they are found by counting from the first.
         hidden: How many frames are stored that never show: a cut without encoding leaves some in front.
         leading: Whether frames that show before a key frame are stored after it (an open group of pictures).
+        unit: Seconds that `stamps` count in.
     """
 
     stamps: tuple[int, ...]
@@ -67,6 +69,7 @@ class Timeline:
     timed: bool = True
     hidden: int = 0
     leading: bool = False
+    unit: Fraction = Fraction(1)
 
     def __len__(self) -> int:
         """Frames at the constant rate."""
@@ -91,6 +94,18 @@ class Timeline:
     def seconds(self) -> float:
         """How long the video is."""
         return len(self) / self.fps
+
+    @cached_property
+    def even(self) -> bool:
+        """Whether the frames come at a constant rate as they are."""
+        return len(self.order) == len(self.stamps) and all(index == tick for tick, index in enumerate(self.order))
+
+    @cached_property
+    def times(self) -> NDArray[np.float64]:
+        """When each frame of `stamps` shows, in seconds from the first; even ones without what containers round."""
+        if self.even:
+            return np.arange(len(self.stamps)) / self.fps
+        return (np.asarray(self.stamps, np.int64) - self.stamps[0]).astype(np.float64) * float(self.unit)
 
     @cached_property
     def key_positions(self) -> tuple[int, ...]:
@@ -141,6 +156,7 @@ def read_timeline(path: Path) -> Timeline:
             timed=timed,
             hidden=hidden,
             leading=_has_leading(packets),
+            unit=Fraction(stream.time_base or 1),
         )
 
 
@@ -206,6 +222,25 @@ def read_frames(
     read = _read_decord if reader == "decord" else _read_pyav
     found = read(path, sorted(set(positions)), timeline, transform or _as_is)
     return np.stack([found[position] for position in positions])
+
+
+def show_all(path: Path, timeline: Timeline) -> Generator[tuple[int, Frames]]:
+    """All frames that can be decoded, as shown, uint8 [H, W, 3], with their indices into the timeline's stamps.
+
+    Raises:
+        MediaError: When the file cannot be read, or its frames change their size.
+    """
+    screen = Screen(path, timeline.look.aspect, (timeline.height, timeline.width))
+    with closing(_decode_from(path, timeline, 0)) as decoded:
+        before: VideoFrame | None = None
+        held: tuple[int, VideoFrame] | None = None
+        for item in decoded:
+            if held is not None:
+                yield held[0], screen.show(held[1], before, item[1])
+                before = held[1]
+            held = item
+        if held is not None:
+            yield held[0], screen.show(held[1], before, None)
 
 
 def choose_indices(timeline: Timeline, choice: FrameChoice) -> list[int]:
@@ -303,14 +338,14 @@ def _read_pyav(
     """Frames by their index into `timeline.stamps`; `positions` rise."""
     deadline = Deadline(path)
     found: dict[int, Frames] = {}
-    with closing(_Cursor(path, timeline)) as cursor:
+    with closing(FrameCursor(path, timeline)) as cursor:
         for position in positions:
             deadline.check()
             found[position] = transform(cursor.show(position))
     return found
 
 
-class _Cursor:
+class FrameCursor:
     """Goes from one wanted frame to the next: decodes on, or begins anew at a key frame where that is quicker.
 
     Where a seek lands and what a decoder gives first depends on the format, so every frame is known by its time, and
@@ -318,16 +353,29 @@ class _Cursor:
     """
 
     def __init__(self, path: Path, timeline: Timeline) -> None:
-        self._path = path
-        self._timeline = timeline
+        self.path = path
+        self.timeline = timeline
         self._run: Generator[tuple[int, VideoFrame]] | None = None
         self._position = -1
         self._screen = Screen(path, timeline.look.aspect, (timeline.height, timeline.width))
         self._recent: dict[int, VideoFrame] = {}
 
+    def find_whole(self, wanted: int) -> VideoFrame:
+        """The frame as it is stored, but for fields, which become whole pictures.
+
+        Raises:
+            MediaError: When it cannot be decoded.
+        """
+        before = self._find_neighbour(wanted - 1) if self.timeline.interlaced else None
+        frame = self.find(wanted)
+        if not frame.interlaced_frame:
+            return frame
+        before = before or self._find_neighbour(wanted - 1)
+        return deinterlace(frame, before, self._find_neighbour(wanted + 1))
+
     def show(self, wanted: int) -> Frames:
         """The pixels of the frame with this index into the timeline's stamps; indices rise from call to call."""
-        before = self._find_neighbour(wanted - 1) if self._timeline.interlaced else None
+        before = self._find_neighbour(wanted - 1) if self.timeline.interlaced else None
         frame = self.find(wanted)
         if not frame.interlaced_frame:
             return self._screen.show(frame)
@@ -336,7 +384,7 @@ class _Cursor:
 
     def _find_neighbour(self, wanted: int) -> VideoFrame | None:
         """A frame beside another; None where there is none, or where it is damaged."""
-        if not 0 <= wanted < len(self._timeline.stamps):
+        if not 0 <= wanted < len(self.timeline.stamps):
             return None
         try:
             return self.find(wanted)
@@ -344,22 +392,26 @@ class _Cursor:
             return None
 
     def find(self, wanted: int) -> VideoFrame:
-        """The frame with this index into the timeline's stamps; quickest where indices rise from call to call."""
+        """The frame with this index into the timeline's stamps; quickest where indices rise from call to call.
+
+        Raises:
+            MediaError: When it cannot be decoded.
+        """
         if wanted in self._recent:
             return self._recent[wanted]
-        known = self._timeline.key_positions if self._timeline.timed else ()
+        known = self.timeline.key_positions if self.timeline.timed else ()
         keys = [key for key in known[: bisect_right(known, wanted)] if key]
         frame = None if keys and keys[-1] > self._position + JUMP_FRAMES else self._go_on(wanted)
         for start in [*keys[: -TRIED_KEYS - 1 : -1], 0]:
             if frame is not None:
                 return frame
             self.close()
-            self._run = _decode_from(self._path, self._timeline, start)
+            self._run = _decode_from(self.path, self.timeline, start)
             frame = self._go_on(wanted)
         if frame is None:
             raise MediaError(
                 "A frame cannot be decoded; the video is damaged.",
-                received=f"{self._path}: frame {wanted}",
+                received=f"{self.path}: frame {wanted}",
                 expected="a video that is whole",
             )
         return frame
@@ -410,8 +462,7 @@ def _read_decord(
 ) -> dict[int, Frames]:
     with open_video(path) as container:
         check_decord(container, container.streams.video[0], path)
-    irregular = timeline.order != tuple(range(len(timeline.stamps)))
-    if irregular or timeline.hidden or timeline.leading or not timeline.timed:
+    if not timeline.even or timeline.hidden or timeline.leading or not timeline.timed:
         raise MediaError(
             "decord gives wrong frames where they come at irregular times, were cut without encoding or open a group.",
             received=path,

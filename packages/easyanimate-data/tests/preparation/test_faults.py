@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from easyanimate_data.preparation.cut import find_ffmpeg
 from easyanimate_data.preparation.table import read_table
+from imageio_ffmpeg import get_ffmpeg_exe as find_ffmpeg
 
 PAGE = Path(__file__).parents[4] / "docs" / "data.md"
 

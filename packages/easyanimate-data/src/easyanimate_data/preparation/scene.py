@@ -6,17 +6,26 @@ Times are in seconds from the start of the video.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from easyanimate_core.errors import RequestError
 from easyanimate_core.number_range import NOT_NEGATIVE, POSITIVE, Range, check_ranges
+from easyanimate_core.stream import MAX_RATE
+
+from easyanimate_data.frames import read_timeline, show_all
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from easyanimate_data.frames import Frames, Timeline
+
 MICROSECONDS = 6
 """Digits of a second that times are rounded to."""
+
+RATE_LIMIT = 1001
+"""The greatest denominator of a rate: that of the broadcast rates, such as 30000/1001."""
 
 TRIM_SECONDS = 0.5
 """Cut off the end of a scene that becomes one clip, where the next one may shine through."""
@@ -32,6 +41,7 @@ class SplitSettings:
         min_seconds: Length in seconds below which scenes, and the rests of long ones, are dropped.
         max_seconds: Length in seconds of the pieces that longer scenes are cut into.
         min_pixels: Height times width below which a video is dropped.
+        fps: Frames per second of all clips, so that motion is as fast in each; null keeps the rates of the videos.
     """
 
     threshold: Annotated[float, POSITIVE] = 27.0
@@ -39,6 +49,7 @@ class SplitSettings:
     min_seconds: Annotated[float, POSITIVE] = 3.0
     max_seconds: Annotated[float, POSITIVE] = 10.0
     min_pixels: Annotated[int, NOT_NEGATIVE] = 512 * 512
+    fps: Annotated[float | None, Range(1, MAX_RATE)] = None
 
     def __post_init__(self) -> None:
         """Refuse lengths that leave no clip."""
@@ -59,31 +70,55 @@ class Span:
     end: float
 
 
-def detect_scenes(path: Path, settings: SplitSettings, *, compat: bool = False) -> list[float]:
+def detect_scenes(
+    path: Path, settings: SplitSettings, *, compat: bool = False, timeline: Timeline | None = None
+) -> list[float]:
     """Find the cuts with PySceneDetect's ContentDetector.
+
+    It is shown every frame as `easyanimate_data.frames` reads it, by its number, so that a cut lies exactly before a
+    frame whatever the container says of times; shrunk as PySceneDetect does it.
 
     Args:
         path: The video.
         settings: Threshold and least distance.
         compat: End the last scene with the start of its last frame, as PySceneDetect 0.6 did.
+        timeline: What `read_timeline` gave, when it is known already.
 
     Returns:
         Boundaries of the scenes: the start, every cut, the end; empty when there is no cut.
-    """
-    from scenedetect import ContentDetector, SceneManager
-    from scenedetect.backends.pyav import VideoStreamAv
 
-    video = VideoStreamAv(str(path), suppress_output=True)
-    manager = SceneManager()
-    manager.add_detector(ContentDetector(threshold=settings.threshold, min_scene_len=settings.min_scene_frames))
-    manager.detect_scenes(video)
-    scenes = manager.get_scene_list(start_in_scene=False)
-    if not scenes:
+    Raises:
+        MediaError: When the video cannot be read, or changes its size in mid-stream.
+    """
+    from scenedetect import ContentDetector, FrameTimecode
+
+    timeline = timeline or read_timeline(path)
+    detector = ContentDetector(threshold=settings.threshold, min_scene_len=settings.min_scene_frames)
+    rate = Fraction(timeline.fps).limit_denominator(RATE_LIMIT)
+    cuts: set[int] = set()
+    now = FrameTimecode(0, rate)
+    for position, pixels in show_all(path, timeline):
+        now = FrameTimecode(position, rate)
+        cuts |= {found.frame_num for found in detector.process_frame(now, _shrink(pixels))}
+    cuts |= {found.frame_num for found in detector.post_process(now)}
+    if not cuts:
         return []
-    bounds = sorted({time.seconds for scene in scenes for time in scene})
-    if compat:
-        bounds[-1] -= 1 / float(video.frame_rate)
-    return [round(bound, MICROSECONDS) for bound in bounds]
+    times = timeline.times
+    end = float(times[-1]) + (0 if compat else 1 / timeline.fps)
+    return [round(bound, MICROSECONDS) for bound in sorted({float(times[0]), *(float(times[k]) for k in cuts), end})]
+
+
+def _shrink(pixels: Frames) -> Frames:
+    """BGR, as PySceneDetect's SceneManager shrinks it for its detectors."""
+    import cv2
+    from scenedetect.scene_manager import compute_downscale_factor
+
+    height, width = pixels.shape[:2]
+    factor = compute_downscale_factor(max(height, width))
+    if factor > 1:
+        size = (max(1, round(width / factor)), max(1, round(height / factor)))
+        pixels = cast("Frames", cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR))
+    return cast("Frames", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
 
 
 def plan_clips(bounds: list[float], duration: float, settings: SplitSettings) -> list[Span]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +14,8 @@ from uuid import uuid4
 from easyanimate_core import Work
 from easyanimate_core.errors import MediaError, RequestError
 
-from easyanimate_data.frames import Timeline, read_timeline
-from easyanimate_data.preparation.cut import cut_clip, find_ffmpeg
+from easyanimate_data.frames import FrameCursor, read_timeline
+from easyanimate_data.preparation.cut import cut_clip, plan_cut
 from easyanimate_data.preparation.folder import CLIPS_FOLDER
 from easyanimate_data.preparation.scene import MICROSECONDS, detect_scenes, plan_clips
 from easyanimate_data.preparation.source import list_sources
@@ -23,13 +25,14 @@ if TYPE_CHECKING:
 
     from easyanimate_core import StageContext
 
+    from easyanimate_data.frames import Timeline
     from easyanimate_data.preparation.scene import Span
     from easyanimate_data.preparation.table import Row
 
 _logger = logging.getLogger("easyanimate.data")
 
-LENGTH_SLACK_SECONDS = 0.1
-"""What the length of a whole clip may differ from its scene, beside a frame and a half."""
+NAME_BYTES = 255
+"""What file systems take as a name."""
 
 
 def find_sources(context: StageContext) -> tuple[str, ...]:
@@ -53,18 +56,17 @@ class Split(Work):
 
     @property
     def depends_on(self) -> Mapping[str, Any]:
-        """The raw videos as well."""
-        context = self.context
-        return {"input": str(_find_input(context)), **asdict(self.settings), "compat": context.compat}
+        """The raw videos as well. What is not set is not noted, so that runs of earlier releases go on."""
+        settings = {name: value for name, value in asdict(self.settings).items() if value is not None}
+        return {"input": str(_find_input(self.context)), **settings, "compat": self.context.compat}
 
     def open(self) -> Callable[[Sequence[Row]], list[dict[str, Any]]]:
-        """Check that there is an ffmpeg."""
-        find_ffmpeg()
+        """Nothing has to be loaded."""
         return lambda rows: [{"clips": self.split(str(row["source"]))} for row in rows]
 
     def split(self, source: str) -> list[Row]:
         """Split one video, given relative to the input folder; the rows of its clips, or one row that says why none."""
-        path, dataset, settings = _find_input(self.context) / source, self.context.dataset, self.settings
+        path, settings = _find_input(self.context) / source, self.settings
         if not path.is_file():
             raise MediaError("There is no such file, or its name is not UTF-8.", received=path)
         timeline = read_timeline(path)
@@ -72,43 +74,50 @@ class Split(Work):
         about |= {"start": 0.0, "end": round(timeline.seconds, MICROSECONDS)} | _measure(timeline)
         if timeline.height * timeline.width < settings.min_pixels:
             return [about | {"reason": f"source with fewer than {settings.min_pixels} pixels"}]
-        spans = plan_clips(detect_scenes(path, settings, compat=self.context.compat), timeline.seconds, settings)
+        bounds = detect_scenes(path, settings, compat=self.context.compat, timeline=timeline)
+        spans = plan_clips(bounds, timeline.seconds, settings)
         if not spans:
             return [about | {"reason": f"no scene of {settings.min_seconds:g} s"}]
-        folder = dataset / CLIPS_FOLDER / source
+        folder = self.context.dataset / CLIPS_FOLDER / source
         part = folder.with_name(f".{uuid4().hex}.part")  # short, because file systems limit names
         part.mkdir(parents=True)
         try:
-            rows: list[Row] = []
-            for span in spans:
-                clip = part / f"{Path(source).stem}_{span.name}.mp4"
-                cut_clip(path, clip, start=span.start, seconds=span.end - span.start)
-                name = (folder / clip.name).relative_to(dataset).as_posix()
-                row: Row = {
-                    "source": source,
-                    "file_path": name,
-                    "start": span.start,
-                    "end": round(span.end, MICROSECONDS),
-                }
-                written = read_timeline(clip)
-                _refuse_damage(written, span, path, timeline.fps)
-                rows.append(row | _measure(written))
+            rows = self._cut(source, timeline, spans, part)
             shutil.rmtree(folder, ignore_errors=True)
             part.replace(folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
         return rows
 
+    def _cut(self, source: str, timeline: Timeline, spans: Sequence[Span], part: Path) -> list[Row]:
+        """Write the clips of one video into a folder that is not yet in its place; their rows."""
+        folder = Path(CLIPS_FOLDER, source)
+        rows: list[Row] = []
+        with closing(FrameCursor(_find_input(self.context) / source, timeline)) as cursor:
+            for span in spans:
+                clip = part / name_clip(Path(source).stem, span.name)
+                cut = plan_cut(timeline, span.start, span.end, self.settings.fps)
+                told = cut_clip(cursor, cut, clip)
+                row: Row = {
+                    "source": source,
+                    "file_path": (folder / clip.name).as_posix(),
+                    "start": round(span.start, MICROSECONDS),
+                    "end": round(span.end, MICROSECONDS),
+                }
+                rows.append(row | _measure(read_timeline(clip)) | told)
+        return rows
 
-def _refuse_damage(written: Timeline, span: Span, source: Path, fps: float) -> None:
-    """A clip is as long as its scene, but for a frame at each end; decoders patch up what is damaged."""
-    wanted = span.end - span.start
-    if abs(written.seconds - wanted) > LENGTH_SLACK_SECONDS + 1.5 / fps:
-        raise MediaError(
-            "A clip is not as long as its scene; the video is damaged.",
-            received=f"{source}: {written.seconds:.2f} s",
-            expected=f"{wanted:.2f} s from {span.start:.2f} s on",
-        )
+
+def name_clip(stem: str, span: str) -> str:
+    """The file name of a clip; where that is too long for a file system, its middle is put into twelve digits.
+
+    The digits are a hash of the whole, so that names stay unique, and the same from run to run.
+    """
+    name = f"{stem}_{span}.mp4"
+    if len(name.encode()) <= NAME_BYTES:
+        return name
+    ending = f"~{hashlib.sha256(stem.encode()).hexdigest()[:12]}_{span}.mp4"
+    return stem.encode()[: NAME_BYTES - len(ending)].decode(errors="ignore") + ending
 
 
 def _measure(timeline: Timeline) -> Row:

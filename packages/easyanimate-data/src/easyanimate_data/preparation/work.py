@@ -60,6 +60,7 @@ def limit_threads() -> None:
 
     import av.logging
     import cv2
+    import scenedetect  # noqa: F401 (it sets the level of its log, which must come before what is set here)
 
     av.logging.set_level(av.logging.PANIC)
     logging.getLogger("pyscenedetect").setLevel(logging.CRITICAL)
