@@ -248,9 +248,9 @@ class StageSpec:
         column: The column by which a clip is known to be done; needed with `work`.
         rule: Drops clips: makes the `Rule` of the settings.
         write: Writes a file: called with the settings and the `Dataset`, gives its path.
-        find_sources: For the first stage of a data set: called with the `StageContext`, it gives the sources. The work
-            is then given rows with a `source` alone, and answers each with {"clips": rows}. Folders that it is still
-            writing have names of the form `.*.part`.
+        find_sources: For the first stage of a data set: called with the settings and the `StageContext`, it gives the
+            sources. The work is then given rows with a `source` alone, and answers each with {"clips": rows}. Folders
+            that it is still writing have names of the form `.*.part`.
 
     `work`, `rule`, `write` and `find_sources` can be given by their places: "my_package.brightness:Brightness".
     """
@@ -262,7 +262,7 @@ class StageSpec:
     column: str = ""
     rule: Later[Callable[[Any], Rule] | None] = Later(default=None)
     write: Later[Callable[[Any, Any], Path] | None] = Later(default=None)
-    find_sources: Later[Callable[[StageContext], Sequence[str]] | None] = Later(default=None)
+    find_sources: Later[Callable[[Any, StageContext], Sequence[str]] | None] = Later(default=None)
 
     def __post_init__(self) -> None:
         """Refuse keys that cannot be names of settings, and stages that do nothing."""

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     Pixels = npt.NDArray[np.uint8]
 
+_ASF_ROUNDING = 0.05
+"""Share by which a rate may be off that was found from milliseconds."""
+
 
 @contextmanager
 def open_video(path: Path) -> Generator[InputContainer]:
@@ -86,13 +89,20 @@ def neighbours(frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame | None
 
 def find_rate(stream: VideoStream) -> float | None:
     """Frames per second by a file's own word; None when it has none, or one that cannot be."""
-    fps = float(stream.average_rate or stream.guessed_rate or 0)
+    fps, guessed = float(stream.average_rate or 0), float(stream.guessed_rate or 0)
+    # ASF counts milliseconds, of which FFmpeg takes the mean of too few: 62.5 for 60.
+    milliseconds = "asf" in stream.container.format.name and abs(fps - guessed) < _ASF_ROUNDING * guessed
+    fps = guessed if milliseconds else fps or guessed
     return fps if 0 < fps <= MAX_RATE else None
 
 
 def has_times(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether the file tells when its frames show: AVI does not, and what FFmpeg guesses for these codecs is wrong."""
-    return not ("avi" in container.format.name and stream.codec_context.name in ("h264", "hevc"))
+    """Whether the file tells when its frames show.
+
+    AVI and ASF tell in which order they are decoded; what FFmpeg guesses from that is wrong for codecs that reorder.
+    """
+    named = container.format.name
+    return not (("avi" in named or "asf" in named) and stream.codec_context.codec.reorder)
 
 
 def read_first_frame(path: Path) -> Pixels:

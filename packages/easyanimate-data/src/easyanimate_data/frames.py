@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -42,6 +43,9 @@ TRIED_KEYS = 3
 _NEIGHBOURS = 3
 """Decoded frames that are kept: what an interlaced frame needs."""
 
+_GUESSED_FRAMES = 2.5
+"""How many frames a time may be off that the file does not say: the most that codecs of program streams reorder."""
+
 _TRUNCATED = "A video ends before its own index says so; it is damaged."
 
 
@@ -59,6 +63,7 @@ class Timeline:
         hidden: How many frames are stored that never show: a cut without encoding leaves some in front.
         leading: Whether frames that show before a key frame are stored after it (an open group of pictures).
         unit: Seconds that `stamps` count in.
+        origin: When the first frame shows, in seconds of the file's own clock, by which its sound goes.
     """
 
     stamps: tuple[int, ...]
@@ -70,6 +75,7 @@ class Timeline:
     hidden: int = 0
     leading: bool = False
     unit: Fraction = Fraction(1)
+    origin: float = 0.0
 
     def __len__(self) -> int:
         """Frames at the constant rate."""
@@ -139,12 +145,17 @@ def read_timeline(path: Path) -> Timeline:
         if first is None:
             raise MediaError("The video has no frames.", received=path)
         _refuse_truncated(container, packets, path)
-        timed = has_times(container, stream) and _stamp(first) is not None
+        # A program stream has times for some frames only; those between are guessed, and otherwise after a seek.
+        begin = _stamp(first) if has_times(container, stream) else None
+        timed = begin is not None and container.format.name != "mpeg"
         shown, hidden = _sort_shown(packets, first, timed=timed)
         stamps = [stamp for stamp, _ in shown]
-        unit = float(stream.time_base or 1)
-        fps = _rate(stream, stamps, unit)
-        order = constant_rate([stamp * unit for stamp in stamps], fps, path=path) if timed else range(len(stamps))
+        counted = not timed and any(packet.dts is None for packet in packets)
+        unit = Fraction(stream.time_base or 1)
+        fps = _rate(stream, stamps, float(unit))
+        times = [stamp * float(unit) for stamp in stamps]
+        even = counted or (not timed and _are_almost_even(times, fps))
+        order = range(len(stamps)) if even else constant_rate(times, fps, path=path)
         keyed = {index for index, (_, key) in enumerate(shown) if key}
         keys = [tick for tick, index in enumerate(order) if index in keyed and (tick == 0 or order[tick - 1] != index)]
         return Timeline(
@@ -156,7 +167,8 @@ def read_timeline(path: Path) -> Timeline:
             timed=timed,
             hidden=hidden,
             leading=_has_leading(packets),
-            unit=Fraction(stream.time_base or 1),
+            unit=unit,
+            origin=float((0 if counted else stamps[0]) * unit if begin is None else begin * unit),
         )
 
 
@@ -298,14 +310,41 @@ def _refuse_truncated(container: InputContainer, packets: Sequence[_Stored], pat
 def _sort_shown(packets: Sequence[_Stored], first: VideoFrame, *, timed: bool) -> tuple[list[tuple[int, bool]], int]:
     """Time and whether it is a key frame, of each frame that shows, and how many do not."""
     stored = [packet for packet in packets if not (packet.discard or packet.corrupt)]
-    if not timed and any(packet.dts is None for packet in stored):
-        return [(index, packet.key) for index, packet in enumerate(stored)], len(packets) - len(stored)
-    times = [(packet.pts if timed and packet.pts is not None else packet.dts, packet.key) for packet in stored]
-    begin = _stamp(first) if timed else None
+    if not timed:
+        return list(
+            zip(_make_rise([packet.dts for packet in stored]), (packet.key for packet in stored), strict=True)
+        ), (len(packets) - len(stored))
+    times = [(packet.dts if packet.pts is None else packet.pts, packet.key) for packet in stored]
+    begin = _stamp(first)
     ordered = sorted((time, key) for time, key in times if time is not None and (begin is None or time >= begin))
     following = [time for time, _ in ordered[1:]]
     shown = [item for item, after in zip(ordered, [*following, None], strict=True) if item[0] != after]
     return shown, len(packets) - len(shown)
+
+
+def _make_rise(times: Sequence[int | None]) -> list[int]:
+    """The times of decoding, which are those of showing in their order; numbers from 0 on where some are missing.
+
+    Where they go back, as at the seams of a DVD's files, they go on by the usual step.
+    """
+    known = [time for time in times if time is not None]
+    if len(known) < len(times):
+        return list(range(len(times)))
+    steps = sorted(after - before for before, after in pairwise(known) if after > before)
+    usual = steps[len(steps) // 2] if steps else 1
+    risen: list[int] = []
+    shift = 0
+    for time in known:
+        if risen and time + shift <= risen[-1]:
+            shift = risen[-1] + usual - time
+        risen.append(time + shift)
+    return risen
+
+
+def _are_almost_even(times: Sequence[float], fps: float) -> bool:
+    """Whether times that are guessed are nowhere further from a constant rate than guesses are."""
+    off = np.asarray(times) - times[0] - np.arange(len(times)) / fps
+    return bool(np.all(np.abs(off) <= _GUESSED_FRAMES / fps))
 
 
 def _has_leading(packets: Sequence[_Stored]) -> bool:

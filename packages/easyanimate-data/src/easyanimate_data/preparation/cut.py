@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from av.container import InputContainer, OutputContainer
-
     from easyanimate_data.frames import FrameCursor, Frames, Timeline
 
 CLOCK = Fraction(1, 90000)
@@ -127,7 +125,9 @@ def _write(cursor: FrameCursor, cut: Cut, out: Path, *, sound: bool) -> dict[str
     frames = _FrameReader(cursor, cut)
     with open_video(cursor.path) as source, av.open(str(out), "w", format="mp4", options=_MP4) as target:
         stream: Any = target.add_stream("libx264", rate=cut.rate, options=_X264)
-        track = _open_sound(target, source, cursor.timeline, cut) if sound and source.streams.audio else None
+        track: SoundWriter | None = None
+        if sound and source.streams.audio:
+            track = SoundWriter(target, source, start=cursor.timeline.origin + cut.start, seconds=cut.seconds)
         for index, frame in enumerate(frames.read()):
             if index == 0:
                 _set_up(stream, frame, cut)
@@ -138,11 +138,6 @@ def _write(cursor: FrameCursor, cut: Cut, out: Path, *, sound: bool) -> dict[str
         if track is not None:
             target.mux(list(track.write()))
     return {"sound": None if track is None else "kept", "deinterlaced": frames.deinterlaced}
-
-
-def _open_sound(target: OutputContainer, source: InputContainer, timeline: Timeline, cut: Cut) -> SoundWriter:
-    origin = timeline.stamps[0] * timeline.unit if timeline.timed else 0
-    return SoundWriter(target, source, start=float(origin) + cut.start, seconds=cut.seconds)
 
 
 def _set_up(stream: Any, frame: VideoFrame, cut: Cut) -> None:

@@ -87,12 +87,15 @@ def make_rule(settings: DuplicatesSettings) -> Unalike:
 def hash_frames(frames: Frames) -> dict[str, str]:
     """The perceptual hashes of three frames, uint8 [3, H, W, 3], as `perceptual_hash`: 48 hexadecimal digits.
 
+    An image, [1, H, W, 3], is like a clip in which nothing moves.
+
     Source: the package imagehash (pHash: the signs of the lowest frequencies of a cosine transform).
     """
     import imagehash
     from PIL import Image
 
-    return {"perceptual_hash": "".join(str(imagehash.phash(Image.fromarray(frame))) for frame in frames)}
+    hashes = [str(imagehash.phash(Image.fromarray(frame))) for frame in frames]
+    return {"perceptual_hash": "".join(hashes * 3 if len(hashes) == 1 else hashes)}
 
 
 def find_duplicates(hashes: Mapping[int, str], distance: int) -> dict[int, int]:

@@ -37,7 +37,7 @@ class ExportSettings:
 
 
 def export(settings: ExportSettings, dataset: Dataset) -> Path:
-    """Write `json_of_internal_datasets.json` (or csv): `file_path`, `text` and `type` of every clip that is kept.
+    """Write `json_of_internal_datasets.json` (or csv): `file_path`, `text` and `type` of what is kept.
 
     Raises:
         MediaError: When no clip is kept, or one that is kept is gone.
@@ -71,7 +71,7 @@ def export(settings: ExportSettings, dataset: Dataset) -> Path:
         {
             "file_path": (base / row["file_path"]).as_posix() if base else row["file_path"],
             "text": text_of(row),
-            "type": "video",
+            "type": row.get("type") or "video",
         }
         for row in kept
     ]
@@ -86,5 +86,8 @@ def export(settings: ExportSettings, dataset: Dataset) -> Path:
     num_empty = sum(not item["text"] for item in listed)
     if num_waiting:
         _logger.warning("export: %d clips wait for captions and are left out; run `ea data caption` again", num_waiting)
-    _logger.info("export: %d clips%s", len(listed), f", {num_empty} of them without a caption" if num_empty else "")
+    num_images = sum(item["type"] == "image" for item in listed)
+    images = f" and {num_images} images" if num_images else ""
+    empty = f", {num_empty} of them without a caption" if num_empty else ""
+    _logger.info("export: %d clips%s%s", len(listed) - num_images, images, empty)
     return path

@@ -30,11 +30,15 @@ class Threshold:
     maximum: float | None = None
 
     def find_dropped(self, table: ClipTable, indices: Sequence[int], *, compat: bool) -> dict[int, str]:
-        """Clips out of the range, or without a number (with `compat` those pass)."""
+        """Clips out of the range, or without a number (with `compat` those pass).
+
+        An image without a number passes: it has no length, and nothing moves in it.
+        """
         if self.minimum is None and self.maximum is None:
             return {}
-        values = table.column(self.column)
-        return {index: reason for index in indices if (reason := self._judge(values[index], compat=compat))}
+        values, kinds = table.column(self.column), table.column("type")
+        judged = [index for index in indices if values[index] is not None or kinds[index] != "image"]
+        return {index: reason for index in judged if (reason := self._judge(values[index], compat=compat))}
 
     def gives(self, reason: str) -> bool:
         """Whether a reason names the column: "motion_score < 2", "no motion_score"."""

@@ -116,7 +116,7 @@ class StageRunner:
         if stage.find_sources is None:
             self._fill_columns(stage, work)
         else:
-            self._add_rows(key, stage.find_sources(self._context), work)
+            self._add_rows(key, stage.find_sources(self.settings.settings_of(key), self._context), work)
 
     def drop(self, key: str) -> None:
         """Apply the rule of a stage, if it has one, and all other rules anew.

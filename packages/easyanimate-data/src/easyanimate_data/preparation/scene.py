@@ -42,6 +42,8 @@ class SplitSettings:
         max_seconds: Length in seconds of the pieces that longer scenes are cut into.
         min_pixels: Height times width below which a video is dropped.
         fps: Frames per second of all clips, so that motion is as fast in each; null keeps the rates of the videos.
+        endings: Further endings of files that are read as videos, such as .h264.
+        images: Whether images become rows of their own, beside the clips of videos.
     """
 
     threshold: Annotated[float, POSITIVE] = 27.0
@@ -50,6 +52,8 @@ class SplitSettings:
     max_seconds: Annotated[float, POSITIVE] = 10.0
     min_pixels: Annotated[int, NOT_NEGATIVE] = 512 * 512
     fps: Annotated[float | None, Range(1, MAX_RATE)] = None
+    endings: tuple[str, ...] = ()
+    images: bool = True
 
     def __post_init__(self) -> None:
         """Refuse lengths that leave no clip."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from easyanimate_core import Work
 from easyanimate_core.config import read_options
 from easyanimate_core.errors import RequestError
+from easyanimate_core.image import read_image
 from easyanimate_core.registry import load_plugins
 
 from easyanimate_data.preparation.table import text_of
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from easyanimate_data.frames import Frames
     from easyanimate_data.preparation.table import Row
+
+_OVER_TIME = ("rate", "key")
+"""Choices of frames that mean something for moving pictures only."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,9 @@ class Score(Work):
             results: list[dict[str, Any] | Exception] = []
             texts = [text_of(row) for row in rows]
             read = [
-                read_clip(self.context, row, spec.frames) if text or not spec.uses_text else None
+                None
+                if (spec.uses_text and not text) or (_is_still(row) and spec.frames.kind in _OVER_TIME)
+                else read_clip(self.context, row, spec.frames)
                 for row, text in zip(rows, texts, strict=True)
             ]
             good = [i for i, frames in enumerate(read) if frames is not None and not isinstance(frames, Exception)]
@@ -93,15 +99,21 @@ class Score(Work):
 
 
 def read_clip(context: StageContext, row: Row, choice: FrameChoice) -> Frames | Exception:
-    """The chosen frames of a row's clip, or why they cannot be read."""
+    """The chosen frames of a row's clip, or why they cannot be read; of an image the one that there is."""
     from easyanimate_data.frames import choose_indices, read_frames, read_timeline
 
     path = context.dataset / str(row["file_path"])
     try:
+        if _is_still(row):
+            return read_image(path)[None]
         timeline = read_timeline(path)
         return read_frames(path, choose_indices(timeline, choice), timeline=timeline, reader=context.reader)
     except Exception as error:  # noqa: BLE001 (whatever a broken file makes a decoder do)
         return error
+
+
+def _is_still(row: Row) -> bool:
+    return row.get("type") == "image"
 
 
 def takes_device(load: Callable[..., Any]) -> bool:

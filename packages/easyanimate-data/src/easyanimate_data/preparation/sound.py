@@ -21,7 +21,8 @@ AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 1200
 """Samples a second that AAC knows (ISO/IEC 14496-3, table 1.18)."""
 
 USUAL_RATE = 48000
-USUAL_LAYOUT = "stereo"
+LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""What AAC knows, by the number of channels; what is more becomes stereo, where it is known which is which."""
 AAC_SAMPLES = 1024
 """Samples of a packet."""
 
@@ -141,6 +142,7 @@ def _decode(packet: Packet) -> list[AudioFrame]:
 def _build_graph(frame: AudioFrame, start: float, seconds: float) -> Any:
     """A filter that trims to the piece, counts its time from 0, fills gaps, and gives what AAC takes."""
     graph = av.filter.Graph()
+    layout = LAYOUTS.get(frame.layout.nb_channels, "stereo")
     rate = frame.sample_rate if frame.sample_rate in AAC_RATES else USUAL_RATE
     filters = [
         graph.add_abuffer(
@@ -149,7 +151,7 @@ def _build_graph(frame: AudioFrame, start: float, seconds: float) -> Any:
         graph.add("atrim", f"start={start:.6f}:end={start + seconds:.6f}"),
         graph.add("asetpts", f"PTS-({start:.6f})/TB"),
         graph.add("aresample", f"{rate}:async=1:first_pts=0"),
-        graph.add("aformat", f"sample_fmts=fltp:sample_rates={rate}"),
+        graph.add("aformat", f"sample_fmts=fltp:sample_rates={rate}:channel_layouts={layout}"),
         graph.add("asetnsamples", f"n={AAC_SAMPLES}:p=0"),
         graph.add("abuffersink"),
     ]

@@ -1,4 +1,4 @@
-"""Finds the raw videos below a folder."""
+"""Finds the raw videos and images below a folder."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from easyanimate_core.errors import MediaError
+from easyanimate_core.media import VIDEO_SUFFIXES
 
-SOURCE_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".flv", ".mov", ".m4v", ".mpg", ".mpeg", ".ts")
-"""Endings of files that are taken for videos: the original's, and some more."""
+SOURCE_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".flv", ".mov")
+SOURCE_SUFFIXES = (*SOURCE_SUFFIXES, *sorted(VIDEO_SUFFIXES - {*SOURCE_SUFFIXES, ".gif"}))
+"""Endings of files that are taken for videos: the original's, and all others that are read as one."""
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
+"""Endings of files that are taken for images: the original's, and others that cameras and phones write."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,7 @@ class Sources:
     """What lies below a folder.
 
     Args:
-        paths: Videos relative to the folder, posix, in natural order.
+        paths: What was looked for, relative to the folder, posix, in natural order.
         others: How many files have other endings, by ending.
     """
 
@@ -26,8 +31,15 @@ class Sources:
     others: Counter[str]
 
 
-def list_sources(folder: Path, *, leave_out: Path | None = None) -> Sources:
-    r"""List the videos below a folder; links to files and folders are followed, each folder once.
+def is_image(source: str) -> bool:
+    """Whether a source is an image, by its ending."""
+    return source.lower().endswith(IMAGE_SUFFIXES)
+
+
+def list_sources(
+    folder: Path, *, leave_out: Path | None = None, suffixes: tuple[str, ...] = SOURCE_SUFFIXES
+) -> Sources:
+    r"""List the files with these endings below a folder; links to files and folders are followed, each folder once.
 
     Hidden files and folders are passed over. What is no UTF-8 in a name is written as `\xff`: such a file is listed,
     but not found again under that name.
@@ -35,9 +47,10 @@ def list_sources(folder: Path, *, leave_out: Path | None = None) -> Sources:
     Args:
         folder: Where to look. It is never written to.
         leave_out: A folder below it that is not looked into: the output.
+        suffixes: Endings with their dot, in small letters.
 
     Raises:
-        MediaError: When there is no such folder, or no video in it.
+        MediaError: When there is no such folder, or no such file in it.
     """
     from natsort import natsorted
 
@@ -55,7 +68,7 @@ def list_sources(folder: Path, *, leave_out: Path | None = None) -> Sources:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             path = Path(parent, name)
-            if path.suffix.lower() in SOURCE_SUFFIXES and not name.startswith("."):
+            if path.suffix.lower() in suffixes and not name.startswith("."):
                 found.append(_printable(path.relative_to(folder).as_posix()))
             else:
                 others[_printable(path.suffix.lower() or name)] += 1
@@ -64,7 +77,8 @@ def list_sources(folder: Path, *, leave_out: Path | None = None) -> Sources:
         raise MediaError(
             "No videos were found.",
             received=f"{folder}: {listed or 'no files'}",
-            expected=f"files that end in {' '.join(SOURCE_SUFFIXES)}",
+            expected=f"files that end in {' '.join(suffixes)}",
+            fix="other endings: --set 'split.endings=[.ending]'" if others else None,
         )
     return Sources(tuple(natsorted(sorted(found))), others)  # sorted first: 1.mp4 and 01.mp4 are naturally equal
 

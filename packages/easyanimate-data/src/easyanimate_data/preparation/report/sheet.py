@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from easyanimate_core.errors import MediaError
+from easyanimate_core.image import read_image
 from PIL import Image
 
 from easyanimate_data.frames import read_frames, read_timeline
@@ -122,7 +123,7 @@ def _make_card(dataset: Path, row: Mapping[str, Any], columns: Sequence[str], th
         CardScore(column, f"{number:.4g}", any(line.column == column and not line.keeps(number) for line in thresholds))
         for column, number in numbers.items()
     ]
-    pictures, problem = _picture_clip(dataset / row["file_path"])
+    pictures, problem = _picture_clip(dataset / row["file_path"], still=row.get("type") == "image")
     about = {"duration": "{:.1f} s", "num_frames": "{:.0f} frames", "height": "{:.0f} high", "width": "{:.0f} wide"}
     facts = [text.format(number) for column, text in about.items() if (number := read_number(row, column))]
     return Card(
@@ -138,9 +139,11 @@ def _make_card(dataset: Path, row: Mapping[str, Any], columns: Sequence[str], th
     )
 
 
-def _picture_clip(path: Path) -> tuple[list[str], str]:
+def _picture_clip(path: Path, *, still: bool) -> tuple[list[str], str]:
     """Frames from the first to the last as data URIs, or none and why."""
     try:
+        if still:
+            return [_encode(Image.fromarray(read_image(path)))], ""
         timeline = read_timeline(path)
         indices = sorted({int(index) for index in np.linspace(0, len(timeline) - 1, NUM_FRAMES).round()})
         frames = read_frames(path, indices, timeline=timeline)
