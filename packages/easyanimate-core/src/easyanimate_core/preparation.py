@@ -56,6 +56,8 @@ class FilterSpec:
         column: The number that is compared; `KEY_score` when empty.
         minimum: The least that is kept, unless the user says otherwise; None keeps all.
         maximum: The most that is kept.
+        check: Called with the options, those with defaults as well, before the first stage of a run; raises an
+            `EasyAnimateError` when a package, a model or a file is missing that `load` will need. It loads nothing.
         uses_text: Whether the function takes the caption as well; clips without one are passed over.
         batched: Whether it takes lists (of frames, of captions) and returns a list.
     """
@@ -69,6 +71,7 @@ class FilterSpec:
     maximum: float | None = None
     uses_text: bool = False
     batched: bool = False
+    check: Later[Callable[..., None] | None] = Later(default=None)
 
     def __post_init__(self) -> None:
         """Refuse keys that cannot be typed in a list; name the column."""
@@ -106,11 +109,14 @@ class CaptionerSpec:
         key: Name on the command line: "transformers", "openai".
         summary: One line for `ea data filters`.
         load: Called once per worker with the options of the stage; gives a `Captioner`. A text is its import path.
+        check: Called with the options, those with defaults as well, before the first stage of a run; raises an
+            `EasyAnimateError` when a package, a model or a server is missing that `load` will need. It loads nothing.
     """
 
     key: str
     summary: str
     load: Later[Callable[..., Captioner]] = Later()
+    check: Later[Callable[..., None] | None] = Later(default=None)
 
 
 class ClipTable(Protocol):
@@ -200,6 +206,13 @@ class Work(ABC):
 
         Raises:
             EasyAnimateError: With what is accepted.
+        """
+
+    def check_needs(self) -> None:  # noqa: B027 (most work needs nothing)
+        """Refuse where a package, a model, a file or a server is missing, before any stage runs; nothing is loaded.
+
+        Raises:
+            EasyAnimateError: With what is missing.
         """
 
     @abstractmethod

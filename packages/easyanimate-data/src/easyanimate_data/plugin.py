@@ -94,6 +94,7 @@ def ea_filters() -> Iterable[FilterSpec]:
         key="aesthetic",
         summary="Beauty, 1 to 10 (SigLIP, aesthetic-predictor-v2-5).",
         load=f"{SCORER}.aesthetic:load_siglip",
+        check=f"{PREPARATION}.need:check_scorer",
         column="aesthetic_score_siglip_mean",
         minimum=4.0,
         batched=True,
@@ -102,6 +103,7 @@ def ea_filters() -> Iterable[FilterSpec]:
         key="aesthetic-clip",
         summary="Beauty, 1 to 10 (CLIP, LAION sac+logos+ava1).",
         load=f"{SCORER}.aesthetic:load_clip",
+        check=f"{PREPARATION}.need:check_scorer",
         column="aesthetic_score_mean",
         minimum=4.0,
         batched=True,
@@ -110,6 +112,7 @@ def ea_filters() -> Iterable[FilterSpec]:
         key="text",
         summary="Share of the middle frame that is text (EasyOCR).",
         load=f"{SCORER}.text_area:load",
+        check=f"{PREPARATION}.need:check_text_detector",
         frames=FrameChoice("middle"),
         maximum=0.02,
     )
@@ -117,6 +120,7 @@ def ea_filters() -> Iterable[FilterSpec]:
         key="consistency",
         summary="Least likeness of neighbouring key frames (CLIP or DINOv2).",
         load=f"{SCORER}.consistency:load",
+        check=f"{PREPARATION}.need:check_scorer",
         frames=FrameChoice("key", 16),
         column="similarity_min",
         minimum=0.8,
@@ -126,6 +130,7 @@ def ea_filters() -> Iterable[FilterSpec]:
         key="clip-score",
         summary="How well the frames fit the caption (CLIP).",
         load=f"{SCORER}.agreement:load_clip_score",
+        check=f"{PREPARATION}.need:check_scorer",
         column="clip_score",
         uses_text=True,
         batched=True,
@@ -134,6 +139,7 @@ def ea_filters() -> Iterable[FilterSpec]:
         key="align",
         summary="How well the whole clip fits the caption (CLIP or a model like it).",
         load=f"{SCORER}.agreement:load_alignment",
+        check=f"{PREPARATION}.need:check_scorer",
         frames=FrameChoice("uniform", 8),
         column="alignment_score",
         minimum=0.2,
@@ -149,11 +155,13 @@ def ea_captioners() -> Iterable[CaptionerSpec]:
         key="transformers",
         summary="A model from Hugging Face, on this machine.",
         load=f"{PREPARATION}.captioner.transformers_captioner:load",
+        check=f"{PREPARATION}.need:check_transformers",
     )
     yield CaptionerSpec(
         key="openai",
         summary="A server that speaks OpenAI's protocol, such as vLLM, SGLang or Ollama.",
         load=f"{PREPARATION}.captioner.openai_captioner:load",
+        check=f"{PREPARATION}.need:check_server",
     )
 
 

@@ -150,6 +150,20 @@ def test_nothing_to_export(run_ea, dataset):
         run_ea("export", dataset)
 
 
+def test_a_server_that_is_down_is_told_before_anything_is_done(run_ea, dataset):
+    before = {path: path.read_bytes() for path in dataset.rglob("*") if path.is_file()}
+    with pytest.raises(RequestError, match=r"server cannot be reached[\s\S]*127\.0\.0\.1:9"):
+        run_ea("caption", dataset, "--server", "http://127.0.0.1:9/v1", "--model", "any")
+    assert {path: path.read_bytes() for path in dataset.rglob("*") if path.is_file()} == before
+
+
+@pytest.fixture
+def server_was_up(monkeypatch):
+    """The server answers the check before a run, and goes down after it."""
+    monkeypatch.setattr("easyanimate_data.preparation.need.check_server", lambda **_: None)
+
+
+@pytest.mark.usefixtures("server_was_up")
 def test_a_server_that_is_down_drops_no_clip_and_the_next_run_asks_again(run_ea, dataset, monkeypatch):
     words = ["--server", "http://127.0.0.1:9/v1", "--model", "any", "--set", "caption.options.max_retries=0"]
     before = read_table(dataset / TABLE).find_kept()
@@ -191,6 +205,7 @@ def test_a_server_needs_a_model(run_ea, dataset):
         run_ea("caption", dataset, "--server", "http://127.0.0.1:9/v1")
 
 
+@pytest.mark.usefixtures("server_was_up")
 def test_rules_of_later_stages_do_not_keep_an_earlier_one_from_its_clips(run_ea, dataset, monkeypatch):
     from easyanimate_data.preparation.captioner import openai_captioner
 

@@ -17,8 +17,8 @@ from easyanimate_core.options import SettingsReader
 from easyanimate_core.registry import load_plugins
 
 from easyanimate_data.preparation.engine import Engine, EngineName
-from easyanimate_data.preparation.folder import clear, has_run, open_folder, refuse_foreign
-from easyanimate_data.preparation.run import StageRunner, check_stages
+from easyanimate_data.preparation.folder import clear, has_run, list_journals, open_folder, refuse_foreign
+from easyanimate_data.preparation.run import StageRunner, check_needs, check_stages
 from easyanimate_data.preparation.settings import read_settings
 from easyanimate_data.preparation.stage import find_stage
 
@@ -245,6 +245,7 @@ def _begin(out: Path, options: SplitOptions, videos: Path, words: Sequence[str])
         )
     if options.resume and not has_run(out):
         raise MediaError("There is nothing to resume.", received=out, fix="drop --resume")
+    check_needs(make.keywords["settings"], out, videos, done=list_journals(out) if options.resume else ())
     with open_folder(out) as folder, PhaseDisplay() as display:
         if options.replace:
             clear(out)
@@ -255,7 +256,6 @@ def _begin(out: Path, options: SplitOptions, videos: Path, words: Sequence[str])
 @contextmanager
 def _open(dataset: Path, options: StageOptions, words: Sequence[str]) -> Generator[StageRunner]:
     """Open a data set that must be there."""
-    make = _check_options(options, words)
     if not has_run(dataset):
         raise MediaError(
             "There is no data set.",
@@ -263,6 +263,9 @@ def _open(dataset: Path, options: StageOptions, words: Sequence[str]) -> Generat
             expected="a folder with clips.parquet",
             fix=f"ea data split VIDEOS --out {dataset}",
         )
+    make = _check_options(options, words)
+    if isinstance(options, WorkOptions):
+        check_needs(make.keywords["settings"], dataset)
     replaces = isinstance(options, WorkOptions) and options.replace
     with open_folder(dataset) as folder, PhaseDisplay() as display:
         yield make(folder=folder, replace=replaces, on_progress=display.show)
@@ -274,7 +277,7 @@ def _run_alone(stage: str, dataset: Path, options: StageOptions, words: Sequence
         typer.echo(runner.run(stage) or runner.folder.table_path)
 
 
-def _check_options(options: StageOptions, words: Sequence[str]) -> Callable[..., StageRunner]:
+def _check_options(options: StageOptions, words: Sequence[str]) -> partial[StageRunner]:
     """Check all options and settings before anything is read or written; what is left to give is the folder."""
     compat = ["compat=true"] if options.compat else []
     settings = read_settings(options.config, [*words, *compat, *options.set])
@@ -282,6 +285,7 @@ def _check_options(options: StageOptions, words: Sequence[str]) -> Callable[...,
     if not isinstance(options, WorkOptions):
         return partial(StageRunner, settings=settings)
     engine = Engine(name=options.engine, workers=options.workers, ray_address=options.ray_address)
+    engine.check()
     return partial(StageRunner, settings=settings, engine=engine, retry_errors=options.retry_errors)
 
 

@@ -20,6 +20,7 @@ from easyanimate_core.errors import EasyAnimateError, PluginError, RequestError
 from easyanimate_core.machine import count_processors
 
 from easyanimate_data.preparation.journal import Outcome
+from easyanimate_data.preparation.need import check_packages
 from easyanimate_data.preparation.work import Worker
 
 if TYPE_CHECKING:
@@ -66,6 +67,18 @@ class Engine:
                 received=f"--engine {self.name}",
                 fix="add --engine ray, or drop --ray-address",
             )
+
+    def check(self) -> None:
+        """Refuse an engine that is not installed, or a cluster where nobody answers.
+
+        Raises:
+            PluginError: When Ray is not installed.
+            RequestError: When its address does not answer.
+        """
+        if self.name == "ray":
+            check_packages("ray", "ray")
+            if self.ray_address is not None:
+                _check_address(self.ray_address)
 
     def run(self, work: Work, rows: Sequence[Row]) -> Iterator[tuple[Row, Outcome]]:
         """Do the work on all rows; outcomes come as they are finished, in any order.

@@ -146,6 +146,11 @@ def has_run(path: Path) -> bool:
     return (path / SETTINGS_NAME).is_file() or (path / TABLE_NAME).is_file()
 
 
+def list_journals(path: Path) -> set[str]:
+    """The stages of a data set that noted something."""
+    return {journal.stem for journal in (path / JOURNALS_FOLDER).glob("*.jsonl")}
+
+
 def refuse_foreign(path: Path) -> None:
     """Refuse a folder that holds anything but a data set in the making.
 

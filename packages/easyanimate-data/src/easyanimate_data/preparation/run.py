@@ -13,12 +13,13 @@ from easyanimate_core.errors import MediaError, RequestError
 from easyanimate_core.request import Progress
 
 from easyanimate_data.preparation.engine import Engine
+from easyanimate_data.preparation.need import check_room
 from easyanimate_data.preparation.rule import Threshold, apply_rules, refuse_nothing_left
 from easyanimate_data.preparation.stage import find_stage, list_stages
 from easyanimate_data.preparation.table import key_of, waiting_column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from easyanimate_core import StageContext, StageSpec, Work
 
@@ -42,6 +43,29 @@ def check_stages(settings: PrepareSettings) -> None:
         given = key in settings.stages or (key in settings.filters and section.options)
         if given and stage.work:
             stage.work(section, context).check()
+
+
+def check_needs(settings: PrepareSettings, out: Path, videos: Path | None = None, *, done: Container[str] = ()) -> None:
+    """Refuse what the stages need and is not there, before a folder is opened.
+
+    Args:
+        settings: Of all stages.
+        out: The data set's folder, there or not.
+        videos: Folder of the raw videos; None where no stage reads them.
+        done: Stages that an earlier run came to, which may have nothing left to do.
+
+    Raises:
+        EasyAnimateError: With what is missing.
+    """
+    context, stages = settings.make_context(out, videos), list_stages()
+    for key in settings.stages:
+        work = stages[key].work
+        if work and key not in done:
+            work(settings.settings_of(key), context).check_needs()
+    find = stages[settings.stages[0]].find_sources
+    if videos is not None and find:
+        sources = find(settings.settings_of(settings.stages[0]), context)
+        check_room(out, [videos / source for source in sources])
 
 
 @dataclass(frozen=True, kw_only=True)

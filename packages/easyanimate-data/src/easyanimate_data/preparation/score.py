@@ -56,6 +56,11 @@ class Score(Work):
         """Refuse options that the filter does not know."""
         self._complete_options()
 
+    def check_needs(self) -> None:
+        """Refuse where what the filter's model needs is not there."""
+        if self._spec.check:
+            self._spec.check(**add_defaults(self._load, self._complete_options()))
+
     def open(self) -> Callable[[Sequence[Row]], list[dict[str, Any] | Exception]]:
         """Load the filter's model."""
         spec = self._spec
@@ -131,6 +136,12 @@ def complete_options(
     """
     read = read_options(load, options, f"{name}.options")
     return read | ({"compat": True} if compat and "compat" in inspect.signature(load).parameters else {})
+
+
+def add_defaults(load: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, and what `load` takes for those that are not given."""
+    parameters = inspect.signature(load).parameters.values()
+    return {one.name: one.default for one in parameters if one.default is not one.empty} | dict(options)
 
 
 def _call(spec: FilterSpec, function: Callable[..., Any], clips: list[Frames], texts: list[str]) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import av
 from av.codec.context import Flags
 from av.error import FFmpegError
+from av.filter import Graph
 from easyanimate_core.errors import MediaError
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _decode(packet: Packet) -> list[AudioFrame]:
 
 def _build_graph(frame: AudioFrame, start: float, seconds: float) -> Any:
     """A filter that trims to the piece, counts its time from 0, fills gaps, and gives what AAC takes."""
-    graph = av.filter.Graph()
+    graph = Graph()
     layout = LAYOUTS.get(frame.layout.nb_channels, "stereo")
     rate = frame.sample_rate if frame.sample_rate in AAC_RATES else USUAL_RATE
     filters = [

@@ -9,7 +9,7 @@ from easyanimate_core import FrameChoice, Work
 from easyanimate_core.registry import load_plugins
 
 from easyanimate_data.preparation.captioner.answer import read_description
-from easyanimate_data.preparation.score import complete_options, read_clip, takes_device
+from easyanimate_data.preparation.score import add_defaults, complete_options, read_clip, takes_device
 from easyanimate_data.preparation.table import waiting_column
 
 if TYPE_CHECKING:
@@ -68,10 +68,19 @@ class TextWork(Work):
         """Refuse a captioner that is not installed, and options that it does not know."""
         complete_options(self._spec.load, self.settings.options, name=self.stage)
 
+    def check_needs(self) -> None:
+        """Refuse where what the captioner needs is not there."""
+        if self._spec.check:
+            self._spec.check(**add_defaults(self._spec.load, self._options))
+
     def load(self) -> Captioner:
         """Load the captioner."""
+        return self._spec.load(**self._options)
+
+    @property
+    def _options(self) -> dict[str, Any]:
         options = {**self.default_options.get(self.settings.captioner, {}), **self.settings.options}
-        return self._spec.load(**complete_options(self._spec.load, options, name=self.stage))
+        return complete_options(self._spec.load, options, name=self.stage)
 
     @property
     def _spec(self) -> CaptionerSpec:
