@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from easyanimate_core import FrameChoice, MediaError
 from easyanimate_core.video import read_video
-from easyanimate_data.frames import choose_indices, read_frames, read_size, read_timeline
+from easyanimate_data.frames import choose_indices, read_frames
+from easyanimate_data.timeline import read_size, read_timeline
 
 NUM_FRAMES, HEIGHT, WIDTH, BITS = 60, 48, 96, 6
 

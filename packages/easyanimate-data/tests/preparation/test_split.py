@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from easyanimate_core import MediaError, StageContext
 from easyanimate_core.video import read_video
-from easyanimate_data.frames import read_timeline
 from easyanimate_data.preparation.folder import DatasetFolder
 from easyanimate_data.preparation.scene import SplitSettings
 from easyanimate_data.preparation.split import Split
+from easyanimate_data.timeline import read_timeline
 from imageio_ffmpeg import get_ffmpeg_exe as find_ffmpeg
 
 SETTINGS = SplitSettings(min_pixels=0)

@@ -15,7 +15,8 @@ from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Colorspace
 from easyanimate_core.errors import MediaError
 from easyanimate_core.picture import UPRIGHT
-from easyanimate_core.video import constant_rate, open_video, resample
+from easyanimate_core.rate import constant_rate, resample
+from easyanimate_core.stream import open_video
 
 from easyanimate_data.preparation.scene import RATE_LIMIT
 from easyanimate_data.preparation.sound import SoundError, SoundWriter
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from easyanimate_data.frames import FrameCursor, Frames, Timeline
+    from easyanimate_data.frames import FrameCursor, Frames
+    from easyanimate_data.timeline import Timeline
 
 CLOCK = Fraction(1, 90000)
 """Unit of time, in seconds, of clips whose frames come at irregular times: MPEG's."""

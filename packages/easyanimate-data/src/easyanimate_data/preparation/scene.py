@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from easyanimate_core.errors import RequestError
 from easyanimate_core.number_range import NOT_NEGATIVE, POSITIVE, Range, check_ranges
-from easyanimate_core.stream import MAX_RATE
+from easyanimate_core.rate import MAX_RATE
 
-from easyanimate_data.frames import read_timeline, show_all
+from easyanimate_data.frames import show_all
+from easyanimate_data.timeline import read_timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from easyanimate_data.frames import Frames, Timeline
+    from easyanimate_data.frames import Frames
+    from easyanimate_data.timeline import Timeline
 
 MICROSECONDS = 6
 """Digits of a second that times are rounded to."""

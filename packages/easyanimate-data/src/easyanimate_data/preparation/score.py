@@ -105,7 +105,8 @@ class Score(Work):
 
 def read_clip(context: StageContext, row: Row, choice: FrameChoice) -> Frames | Exception:
     """The chosen frames of a row's clip, or why they cannot be read; of an image the one that there is."""
-    from easyanimate_data.frames import choose_indices, read_frames, read_timeline
+    from easyanimate_data.frames import choose_indices, read_frames
+    from easyanimate_data.timeline import read_timeline
 
     path = context.dataset / str(row["file_path"])
     try:

@@ -15,20 +15,22 @@ from easyanimate_core import Work
 from easyanimate_core.errors import MediaError, RequestError
 from easyanimate_core.image import read_image, write_image
 
-from easyanimate_data.frames import FrameCursor, read_timeline
+from easyanimate_data.frames import FrameCursor
 from easyanimate_data.preparation.cut import cut_clip, plan_cut
 from easyanimate_data.preparation.folder import CLIPS_FOLDER
 from easyanimate_data.preparation.scene import MICROSECONDS, detect_scenes, plan_clips
 from easyanimate_data.preparation.source import IMAGE_SUFFIXES, SOURCE_SUFFIXES, is_image, list_sources
+from easyanimate_data.timeline import read_timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
     from easyanimate_core import StageContext
 
-    from easyanimate_data.frames import Frames, Timeline
+    from easyanimate_data.frames import Frames
     from easyanimate_data.preparation.scene import Span, SplitSettings
     from easyanimate_data.preparation.table import Row
+    from easyanimate_data.timeline import Timeline
 
 _logger = logging.getLogger("easyanimate.data")
 

@@ -14,7 +14,7 @@ import numpy as np
 from easyanimate_core.dataset import BatchRow, TrainingBatch
 from easyanimate_core.errors import MediaError, RequestError
 
-from easyanimate_data.frames import read_timeline
+from easyanimate_data.timeline import read_timeline
 from easyanimate_data.training.batch_shape import check_rule
 from easyanimate_data.training.bucket import find_ratios, keep_frames
 from easyanimate_data.training.clip_range import find_range
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from easyanimate_core.dataset import BatchRule
 
-    from easyanimate_data.frames import Frames, Reader, Timeline
+    from easyanimate_data.frames import Frames, Reader
+    from easyanimate_data.timeline import Timeline
     from easyanimate_data.training.clip_range import ClipRange
     from easyanimate_data.training.entry import Entry
     from easyanimate_data.training.mask import MaskRule

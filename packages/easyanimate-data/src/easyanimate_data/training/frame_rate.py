@@ -13,7 +13,7 @@ from easyanimate_core.rate import resample
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from easyanimate_data.frames import Timeline
+    from easyanimate_data.timeline import Timeline
     from easyanimate_data.training.entry import Entry
 
 SAME = 0.01

@@ -12,14 +12,16 @@ from easyanimate_core.errors import MediaError
 from easyanimate_core.image import read_image, read_image_size
 from easyanimate_core.media import VIDEO_SUFFIXES
 
-from easyanimate_data.frames import read_frames, read_opening, read_timeline
+from easyanimate_data.frames import read_frames
+from easyanimate_data.timeline import read_opening, read_timeline
 from easyanimate_data.training.bucket import cover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from easyanimate_data.frames import Frames, Reader, Timeline
+    from easyanimate_data.frames import Frames, Reader
+    from easyanimate_data.timeline import Timeline
     from easyanimate_data.training.entry import Entry
 
 

@@ -14,9 +14,10 @@ from easyanimate_core.errors import MediaError
 from easyanimate_core.image import read_image
 from PIL import Image
 
-from easyanimate_data.frames import read_frames, read_timeline
+from easyanimate_data.frames import read_frames
 from easyanimate_data.preparation.report.count import is_kept, read_number
 from easyanimate_data.preparation.table import text_of
+from easyanimate_data.timeline import read_timeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
