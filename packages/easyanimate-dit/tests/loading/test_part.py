@@ -162,11 +162,10 @@ def test_a_tokenizer_that_is_not_there_is_named(tmp_path):
         TokenizerPart("transformers:T5Tokenizer").load(tmp_path / "tokenizer", SETTINGS)
 
 
-@pytest.mark.parametrize("kind", ["BertTokenizer", "T5Tokenizer"])
-def test_a_tokenizer_without_a_vocabulary_is_named(tmp_path, kind):
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+def test_a_tokenizer_without_a_vocabulary_is_named(tmp_path):
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
     with pytest.raises(WeightsError, match=r"(?s)tokenizer.*vocabulary"):
-        TokenizerPart(f"transformers:{kind}").load(tmp_path, SETTINGS)
+        TokenizerPart("transformers:BertTokenizer").load(tmp_path, SETTINGS)
 
 
 class TestImageProcessor:

@@ -78,7 +78,7 @@ def load_tokenizer(tokenizer_class: Any, folder: Path) -> Any:
     with explaining("The tokenizer", folder, "the tokenizer's vocabulary and configuration"), silence_libraries():
         tokenizer = tokenizer_class.from_pretrained(folder, local_files_only=True)
         words = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens)
-    if len(words) <= 1:  # transformers takes a folder without one, and then every word is unknown
+    if not words:  # transformers takes a folder without one, and then every word is unknown
         raise WeightsError(
             f"The tokenizer has no vocabulary: {folder}",
             received=shorten(", ".join(sorted(path.name for path in folder.iterdir()))),
