@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MAX_SIDE = 4096
 _MAX_VOCABULARY_BYTES = 200_000_000
+_NO_VOCABULARY = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _OTHER_TYPES = {"t5": ("mt5", "umt5"), "clip_vision_model": ("clip",)}
 """Kinds of models whose configurations stand for another's, too: by the kind that is loaded."""
 
@@ -75,17 +76,9 @@ def load_tokenizer(tokenizer_class: Any, folder: Path) -> Any:
     """Load a tokenizer of transformers, saying which file is at fault when it cannot be."""
     check_claims(read_object(folder / "tokenizer_config.json"))
     _check_files(folder)
+    _check_vocabulary(folder)
     with explaining("The tokenizer", folder, "the tokenizer's vocabulary and configuration"), silence_libraries():
-        tokenizer = tokenizer_class.from_pretrained(folder, local_files_only=True)
-        words = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens)
-    if not words:  # transformers takes a folder without one, and then every word is unknown
-        raise WeightsError(
-            f"The tokenizer has no vocabulary: {folder}",
-            received=shorten(", ".join(sorted(path.name for path in folder.iterdir()))),
-            expected="the file of its vocabulary, such as vocab.txt, spiece.model or tokenizer.json",
-            fix="download or copy the folder again",
-        )
-    return tokenizer
+        return tokenizer_class.from_pretrained(folder, local_files_only=True)
 
 
 def load_image_processor(folder: Path) -> Any:
@@ -124,6 +117,18 @@ def _check_files(folder: Path) -> None:
                 received=format_bytes(size) if size else "something that is no file",
                 expected=f"files of at most {format_bytes(_MAX_VOCABULARY_BYTES)}",
             )
+
+
+def _check_vocabulary(folder: Path) -> None:
+    """Raise `WeightsError` for a tokenizer's folder of settings alone: every word would be unknown."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    if not any(name not in _NO_VOCABULARY for name in names):
+        raise WeightsError(
+            f"The tokenizer has no vocabulary: {folder}",
+            received=shorten(", ".join(names)),
+            expected="the file of its vocabulary, such as vocab.txt, spiece.model or tokenizer.json",
+            fix="download or copy the folder again",
+        )
 
 
 def _list_tensors(model: Any) -> list[torch.Tensor]:
