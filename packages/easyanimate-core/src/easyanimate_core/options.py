@@ -206,7 +206,8 @@ class SettingsReader(Generic[Config]):
 
         def command(**options: Any) -> None:
             context, wants_help = options.pop(_CONTEXT, None), options.pop(_HELP, False)
-            given = {name: options.pop(name) for name in further}
+            # A caller in Python may leave out what has a default.
+            given = {name: options.pop(name, default) for name, (_, default) in further.items()}
             given.pop(_THREADS, None)  # has acted already
             file = None if own_file else given.pop("config")
             if wants_help:
