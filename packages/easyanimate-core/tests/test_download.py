@@ -294,3 +294,14 @@ def test_weights_are_kept_in_one_place_and_the_originals_comes_first(tmp_path, m
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert models_home().name == "models"
     assert models_home().parent.name == "easyanimate"
+
+
+def test_a_hard_link_to_nothing(tmp_path):
+    archive = tmp_path / "a.tar"
+    with tarfile.open(archive, "w") as tar:
+        info = tarfile.TarInfo("V4/link")
+        info.type, info.linkname = tarfile.LNKTYPE, "V4/nothing"
+        tar.addfile(info)
+    with pytest.raises(WeightsError, match="cannot be unpacked"):
+        unpack_archive(archive, tmp_path / "V4")
+    assert not (tmp_path / "V4").exists()

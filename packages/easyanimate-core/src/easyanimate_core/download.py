@@ -153,7 +153,16 @@ def unpack_archive(
             _extract(archive, part, on_progress)
         except tarfile.FilterError as error:
             raise WeightsError(f"The archive is unsafe: {error}", received=archive) from error
-        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError, OverflowError) as error:
+        except (
+            tarfile.TarError,
+            EOFError,
+            zlib.error,
+            lzma.LZMAError,
+            OSError,
+            ValueError,
+            LookupError,
+            OverflowError,
+        ) as error:
             raise WeightsError(
                 f"The archive cannot be unpacked: {error}",
                 received=f"{archive}, {archive.stat().st_size} bytes",

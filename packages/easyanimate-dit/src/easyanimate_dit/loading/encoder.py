@@ -121,7 +121,7 @@ def _check_files(folder: Path) -> None:
 
 def _check_vocabulary(folder: Path) -> None:
     """Raise `WeightsError` for a tokenizer's folder of settings alone: every word would be unknown."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.stat().st_size)
     if not any(name not in _NO_VOCABULARY for name in names):
         raise WeightsError(
             f"The tokenizer has no vocabulary: {folder}",
