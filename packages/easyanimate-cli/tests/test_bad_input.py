@@ -221,3 +221,23 @@ def test_ctrl_c_stops_cleanly():
     assert "Stopped." in err
     assert "Traceback" not in err
     assert not list(Path().rglob("*"))
+
+
+@pytest.mark.parametrize("named", ["x.bin", None])
+def test_what_the_system_refuses_is_no_bug(ea, fake, monkeypatch, named):
+    def refuse(_):
+        raise OSError(5, "Input/output error", named)
+
+    monkeypatch.setattr(fake, "make_video", refuse)
+    result = ea("run", "--model", "fake", "--prompt", "x")
+    assert result.code == 2
+    received = "\n  received: x.bin" if named else ""
+    assert result.err.endswith(f"A file cannot be read or written: Input/output error.{received}\n")
+
+
+@pytest.mark.parametrize("name", ["é" * 300, "x" * 100_000])
+def test_names_that_are_too_long_to_be_looked_for(ea, name):
+    for option in ("--lora", "--image", "--video", "--batch", "--weights"):
+        result = ea("run", "--model", "fake", "--prompt", "x", option, name)
+        assert result.code == 2
+        assert len(result.err) < 10_000

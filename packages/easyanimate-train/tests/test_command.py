@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import typer
-from easyanimate_core import RequestError
+from easyanimate_core import EasyAnimateError, RequestError
 from easyanimate_core.options import SettingsReader, list_settings, read_summaries
 from easyanimate_train import launch
+from easyanimate_train.command import run_training
 from easyanimate_train.config import DataConfig, RunConfig
 from typer.testing import CliRunner
 
@@ -179,3 +180,24 @@ def test_processes_are_launched_with_the_same_words(monkeypatch, words):
     assert seen[0][2:] == [
         "easyanimate_train.launcher", "--cpu", "-m", "easyanimate_dit.train", "lora", "--data", "d", "--seed", "1",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "No training data"),
+        ({"path": Path("none.json")}, "no such training data"),
+        ({"path": Path("/dev/null")}, "no such training data"),
+        ({"path": Path("x" * 300)}, "no such training data"),
+        ({"kind": "none"}, "none"),
+    ],
+)
+def test_data_that_is_not_there_is_told_before_anything_is_loaded(given, told):
+    def prepare(_):
+        raise AssertionError("loaded")
+
+    config = RunConfig(out=Path("o"), data=DataConfig(**given))
+    for plan in (False, True):
+        with pytest.raises(EasyAnimateError, match=told):
+            run_training(config, prepare, resume=False, plan=plan, launching=None, use="")
+    assert not Path("o").exists()

@@ -20,6 +20,8 @@ def report(error: BaseException) -> int:
         traceback.print_exception(error)
     if was_stopped():
         error = KeyboardInterrupt()
+    if isinstance(error, OSError) and error.strerror:  # a disk that fails, a name that is too long: no bug
+        error = EasyAnimateError(f"A file cannot be read or written: {error.strerror}.", received=error.filename)
     if isinstance(error, EasyAnimateError):
         typer.echo(f"Error: {error}", err=True)
         return MISTAKE

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+_MOST = 4000
+"""Characters of one part of an error: what somebody else wrote may be of any length, and an error is one screen."""
+
+
 class EasyAnimateError(Exception):
     """Base of every error that a user can mend.
 
@@ -35,15 +39,20 @@ class EasyAnimateError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        """All parts on lines of their own, empty ones left out; what others wrote cannot steer a terminal."""
-        lines = [self.message]
+        """All parts on lines of their own, empty ones left out; what others wrote cannot steer or fill a terminal."""
+        lines = [_shorten(self.message)]
         if self.received is not None:
-            lines.append(f"  received: {self.received}")
+            lines.append(f"  received: {_shorten(self.received)}")
         if self.expected is not None:
-            lines.append(f"  accepted: {self.expected}")
+            lines.append(f"  accepted: {_shorten(self.expected)}")
         if self.fix:
-            lines.append(f"  to do:    {self.fix}")
+            lines.append(f"  to do:    {_shorten(self.fix)}")
         return printable("\n".join(lines), keep="\n\t")
+
+
+def _shorten(part: object) -> str:
+    text = str(part)
+    return text if len(text) <= _MOST else f"{text[:_MOST]}... ({len(text):,} characters)"
 
 
 class RequestError(EasyAnimateError):

@@ -42,6 +42,7 @@ def run_training(  # noqa: PLR0913 (keyword-only)
         launching: Runs the command again in several processes; None trains in this one.
         use: How the result is used, for the last line.
     """
+    config.data.check()
     if plan and not launching:
         from easyanimate_train.plan import print_plan, redirect_output
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 (read_config reads the annotations)
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +16,8 @@ from easyanimate_core.registry import load_plugins
 from easyanimate_train.cycled import CycledBatches
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from easyanimate_core.dataset import BatchedDataset
 
 
@@ -46,6 +49,31 @@ class DataConfig(BatchRule):
         Raises:
             RequestError: There is no data, or the dataset does not take the options.
         """
+        load, options = self._find()
+        dataset = load(**options)
+        if isinstance(dataset, Batchable):
+            return dataset.batched(self.rule(chunk_frames), seed=seed)
+        if not len(dataset):
+            raise RequestError("The dataset is empty.", received=self.path or self.kind, expected="at least one item")
+        return CycledBatches(dataset, self, seed=seed)
+
+    def check(self) -> None:
+        """Refuse data that is not there, and options that it does not take, before anything is loaded.
+
+        Raises:
+            RequestError: Saying which.
+        """
+        self._find()
+        if self.path is not None and not (os.path.isfile(self.path) or os.path.isdir(self.path)):  # noqa: PTH112, PTH113
+            raise RequestError(
+                "There is no such training data.",
+                received=self.path,
+                expected="a dataset file, or its folder",
+                fix="give another: --data",
+            )
+
+    def _find(self) -> tuple[Callable[..., Any], dict[str, Any]]:
+        """What opens the dataset, and with which options."""
         options = dict(self.options)
         if self.path is not None:
             options["path"] = self.path
@@ -54,12 +82,7 @@ class DataConfig(BatchRule):
                 raise RequestError("No training data is given.", expected="--data PATH, a dataset file or its folder")
             options["strict"] = self.strict
         load = load_plugins().dataset(self.kind).load
-        dataset = load(**read_options(load, options, "data.options"))
-        if isinstance(dataset, Batchable):
-            return dataset.batched(self.rule(chunk_frames), seed=seed)
-        if not len(dataset):
-            raise RequestError("The dataset is empty.", received=self.path or self.kind, expected="at least one item")
-        return CycledBatches(dataset, self, seed=seed)
+        return load, read_options(load, options, "data.options")
 
     def rule(self, chunk_frames: int) -> BatchRule:
         """The batch rule alone, with the VAE's chunk where the settings have none."""

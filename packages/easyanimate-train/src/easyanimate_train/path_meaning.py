@@ -69,7 +69,7 @@ def _is_there(text: str) -> bool:
 def _describe(path: Path) -> Place:
     with suppress(RuntimeError):  # nobody has such a home folder
         path = path.expanduser()
-    path = path.resolve()
+    path = Path(os.path.realpath(path))  # `Path.resolve` fails at links that lead to themselves
     try:
         return {"path": str(path), "content": _hash(path)}
     except OSError:

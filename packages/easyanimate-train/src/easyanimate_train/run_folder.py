@@ -210,24 +210,25 @@ def claim_run(config: Any, *, resume: bool) -> Generator[None]:
         MediaError: Another run is at work in it, or it cannot be written.
     """
     path: Path = config.out
-    if not is_main_process() or path.resolve() in _claimed:
+    place = os.path.realpath(path)  # `Path.resolve` fails at links that lead to themselves
+    if not is_main_process() or place in _claimed:
         yield
         return
     with lock_folder(path):
         check_folder(path, config, resume=resume)
         empty = all(child.name == LOCK_NAME for child in path.iterdir())
         _clear_parts(path)
-        _claimed.add(path.resolve())
+        _claimed.add(place)
         try:
             yield
         finally:
-            _claimed.discard(path.resolve())
+            _claimed.discard(place)
             if empty and not (path / SETTINGS_NAME).exists():
                 for child in (child for child in path.iterdir() if child.name != LOCK_NAME):
                     _remove(child)
 
 
-_claimed: set[Path] = set()
+_claimed: set[str] = set()
 """Folders that this process keeps for its run: a command claims one before the loop does."""
 
 

@@ -14,9 +14,6 @@ from easyanimate_core.errors import RequestError
 from easyanimate_core.number_range import NOT_NEGATIVE, POSITIVE, Range, check_ranges
 from easyanimate_core.rate import MAX_RATE
 
-from easyanimate_data.frames import show_all
-from easyanimate_data.timeline import read_timeline
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -97,6 +94,9 @@ def detect_scenes(
         MediaError: When the video cannot be read, or changes its size in mid-stream.
     """
     from scenedetect import ContentDetector, FrameTimecode
+
+    from easyanimate_data.frames import show_all
+    from easyanimate_data.timeline import read_timeline
 
     timeline = timeline or read_timeline(path)
     detector = ContentDetector(threshold=settings.threshold, min_scene_len=settings.min_scene_frames)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, fields, make_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from easyanimate_core import StageContext
@@ -13,7 +15,6 @@ from easyanimate_core.registry import load_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 DEFAULT_STAGES = ("split", "motion", "duplicates", "export")
 """Stages that need no extra to be installed."""
@@ -73,8 +74,8 @@ class PrepareSettings:
     def make_context(self, dataset: Path, input_folder: Path | None = None) -> StageContext:
         """What every stage is told beside its own settings."""
         return StageContext(
-            dataset=dataset.resolve(),
-            input=None if input_folder is None else input_folder.resolve(),
+            dataset=_resolve(dataset),
+            input=None if input_folder is None else _resolve(input_folder),
             reader=self.reader,
             batch_size=self.batch_size,
             gpus_per_worker=self.gpus_per_worker,
@@ -120,6 +121,10 @@ def read_settings(path: Path | None = None, words: Sequence[str] = ()) -> Prepar
                     f"There is no stage {key}.", received=key, expected=", ".join(known), fix=near_misses(key, known)
                 )
     return settings
+
+
+def _resolve(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # `Path.resolve` fails at links that lead to themselves
 
 
 def _name_field(stage: str) -> str:
