@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -279,6 +280,8 @@ def _call(words: list[str], folder: Path, said: Path) -> None:
         code = 0
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BaseException:  # noqa: BLE001 (of this file: everything else is reported)
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
