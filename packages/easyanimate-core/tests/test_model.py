@@ -54,6 +54,14 @@ def test_load_tells_of_itself_once(model, fake):
     assert len(fake.loads) == 1
 
 
+def test_imports_are_a_phase_of_their_own(model, monkeypatch):
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    told = []
+    replace(model, spec=replace(model.spec, imports=("wave",))).load(told.append)
+    assert [(item.phase, item.step) for item in told] == [("import", 0), ("import", 1), ("load", 0), ("load", 1)]
+    assert "wave" in sys.modules
+
+
 def test_settings_reach_the_pipeline(model, fake):
     told = []
     clip = model.make(

@@ -1,6 +1,7 @@
 """A weights folder is read once, whatever is asked of it."""
 
 import json
+import os
 from collections import Counter
 
 import numpy as np
@@ -52,6 +53,18 @@ def test_every_file_is_read_once(path, opened):
         assert folder.training("vae") == {}
         check_folder(folder)
     assert opened == Counter({"config.json": 1, "1.safetensors": 1, "2.safetensors": 1, "easyanimate.json": 1})
+
+
+def test_all_files_of_weights_are_read_ahead(path, monkeypatch):
+    asked = []
+    for name in ("posix_fadvise", "POSIX_FADV_WILLNEED"):
+        monkeypatch.setattr(os, name, None, raising=False)
+    monkeypatch.setattr(os, "posix_fadvise", lambda file, *rest: asked.append((os.fstat(file).st_size, *rest)))
+    WeightsFolder(path).read_ahead()
+    sizes = [
+        one.stat().st_size for one in (*sorted((path / "transformer").glob("*.safetensors")), path / "vae/vae.bin")
+    ]
+    assert asked == [(size, 0, 0, None) for size in sizes]
 
 
 def test_a_folder_that_is_not_there(tmp_path):

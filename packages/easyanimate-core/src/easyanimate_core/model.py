@@ -13,7 +13,9 @@ import sys
 import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.clip import Clip, ClipPlan
@@ -206,11 +208,15 @@ class Model:
         """Load the weights unless they are loaded.
 
         Args:
-            on_progress: Told of the phase "load".
+            on_progress: Told of the phases "import", where the model has one, and "load".
         """
         if "pipeline" in self.__dict__:
             return
         clock = PhaseClock(on_progress)
+        if self.spec.imports:
+            clock(Progress("import", 0, 1))
+            self._import()
+            clock(Progress("import", 1, 1))
         clock(Progress("load", 0, 1))
         _ = self.pipeline
         clock(Progress("load", 1, 1))
@@ -220,8 +226,17 @@ class Model:
         """What makes the clips; loaded when it is first asked for."""
         check_memory(self.options)
         _ = self._files  # as they are now
+        self._import()
         with explaining_memory(explain_load(self.options)), pausing_collection():
             return self.spec.load(self.options)
+
+    def _import(self) -> None:
+        """Import what loading needs, while the system reads the weights from disk."""
+        if self.options.weights is not None:
+            Thread(target=self.options.weights.read_ahead, daemon=True).start()
+        with pausing_collection():
+            for name in self.spec.imports:
+                import_module(name)
 
     @cached_property
     def _files(self) -> tuple[InputFile, ...]:

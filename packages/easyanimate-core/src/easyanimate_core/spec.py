@@ -79,6 +79,8 @@ class ModelSpec:
         key: The exact name on the command line.
         summary: One line for `ea models`.
         load: Makes the pipeline.
+        imports: Modules that `load` needs and that take seconds to import. They are imported before, as a phase of its
+            own, while the system reads the weights from disk.
         tasks: What the model can be asked for.
         defaults: Values of a request that the user left out.
         shapes: Which sizes and frame counts are valid; None accepts any.
@@ -102,6 +104,7 @@ class ModelSpec:
     key: str
     summary: str
     load: Later[Callable[[LoadOptions], VideoPipeline]] = Later()
+    imports: tuple[str, ...] = ()
     tasks: tuple[Task, ...] = (Task.TEXT_TO_VIDEO,)
     defaults: Defaults = field(default_factory=Defaults)
     shapes: ShapeRule | None = None

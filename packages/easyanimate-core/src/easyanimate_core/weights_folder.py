@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -100,6 +102,15 @@ class WeightsFolder:
                 else:
                     total += path.stat().st_size
         return total
+
+    def read_ahead(self) -> None:
+        """Ask the system to read all files of weights from disk, where it can be asked (Linux)."""
+        if not hasattr(os, "posix_fadvise"):
+            return
+        with suppress(OSError):
+            for path in (path for folder in find_weights_folders(self.path) for path in self._list_files(folder)):
+                with path.open("rb") as file:
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
     def _list_files(self, folder: Path) -> tuple[Path, ...]:
         """As `list_weights`; where that is no component, such as the top of a folder, all files of weights."""

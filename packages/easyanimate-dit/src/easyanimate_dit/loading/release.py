@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     Sign = tuple[int, Callable[[WeightsFolder], bool]]
 
 
+_IMPORTS = ("torch", "transformers", "easyanimate_dit.sampling.request_pipeline", "easyanimate_dit.loading.placement")
+"""What loading imports, whatever the release."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Release:
     """A model that the pipeline of this package runs: a released version, or networks of your own.
@@ -95,6 +99,7 @@ class Release:
             key=self.key,
             summary=self.summary,
             load=self.load,
+            imports=_IMPORTS,
             tasks=self.tasks,
             defaults=self.defaults,
             shapes=self.shapes,
