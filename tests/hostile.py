@@ -249,11 +249,20 @@ def _fork(words: list[str], folder: Path) -> dict[str, Any]:
 
 def _stop_group(group: int) -> bool:
     """Whether processes that the call started outlived it; they do no longer."""
-    try:
+    states = [_read_state(path) for path in Path("/proc").glob("[0-9]*/stat")]
+    found = any(number == group and state != "Z" for state, number in states)
+    if found:
         os.killpg(group, 9)
-    except ProcessLookupError:
-        return False
-    return True
+    return found
+
+
+def _read_state(path: Path) -> tuple[str, int]:
+    """State of a process, and the number of its group; of one that has ended, nothing."""
+    try:
+        state, _, group = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:3]
+    except (OSError, ValueError):
+        return "Z", 0
+    return state, int(group)
 
 
 def _call(words: list[str], folder: Path, said: Path) -> None:

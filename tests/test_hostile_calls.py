@@ -8,7 +8,6 @@ import shutil
 import sys
 import typing
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
@@ -101,12 +100,14 @@ def call(commands, folder, words, output=None, case="", accepts=None):
         outcome.check(case)
     made = [path for path in look(folder) if path not in before]
     assert set(before) <= set(look(folder)), (words, case)
+    if words[0] == "rerun":  # it compares hashes of weights, which are kept, before it knows
+        made = [path for path in made if folder / HOME not in (path, *path.parents)]
     if outcome.code == 2:
         assert not made, (words, made, outcome.output[-2000:], case)
     elif output is not None:  # beside it, hashes of files are kept
-        names = [path.name for path in made if HOME not in path.relative_to(folder).parts]
-        assert names == [output], (words, made, outcome.output[-2000:], case)
-        (folder / output).unlink()
+        files = [path for path in made if HOME not in path.relative_to(folder).parts]
+        assert [path.stem for path in files] == [output], (words, made, outcome.output[-2000:], case)
+        files[0].unlink()
         shutil.rmtree(folder / HOME, ignore_errors=True)
     return outcome
 
@@ -172,7 +173,7 @@ def test_manifests(commands, media, manifest, tmp_path, rng):
     def differs(outcome):
         return outcome.code == 1 and not changed and "The frames differ from those of" in outcome.output
 
-    call(commands, tmp_path, words, f"clip-rerun{Path(name).suffix}", text[:3000], differs)
+    call(commands, tmp_path, words, "clip-rerun", text[:3000], differs)
 
 
 SETTINGS = (
@@ -309,7 +310,7 @@ def test_media(commands, media, tmp_path, rng):
             ["--video", given, "--mask", given], ["--video", given, "--seconds", "1"],
         ]
     )  # fmt: skip
-    call(commands, tmp_path, [*RUN, "x", *words, "-o", "out.mp4"], "out.mp4", f"{name}: {len(content)} bytes")
+    call(commands, tmp_path, [*RUN, "x", *words, "-o", "out.mp4"], "out", f"{name}: {len(content)} bytes")
     if rng.random() < 0.2:
         call(commands, tmp_path, ["info", given], case=name)
         call(commands, tmp_path, ["rerun", given], case=name)

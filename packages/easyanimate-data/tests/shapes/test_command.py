@@ -98,6 +98,21 @@ def test_count_must_be_positive(tmp_path):
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--count", "1000000000"], "count is out of range"),
+        (["--count", "1", "--height", "100000"], "height is out of range"),
+        (["--count", "1", "--frames", "1000000000"], "num_frames is out of range"),
+        (["--count", "1", "--frames", "1000", "--height", "4096", "--width", "4096"], "too large"),
+    ],
+)
+def test_sets_without_end_are_refused(tmp_path, words, told):
+    with pytest.raises(RequestError, match=told):
+        run(command.generate_shapes, "--out", str(tmp_path / "set"), *words)
+    assert not (tmp_path / "set").exists()
+
+
 def test_evaluation_prints_a_table_and_writes_files(tmp_path, drawn_model):
     out = tmp_path / "out"
     result = run(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import numpy as np
 from easyanimate_core.errors import RequestError
+from easyanimate_core.media import MAX_CLIP_BYTES
 from easyanimate_core.number_range import NOT_NEGATIVE, SHARE, Range, check_ranges
 from numpy.typing import NDArray
 
@@ -50,6 +51,12 @@ HELD_OUT = tuple(Combination(SHAPES[k % 3], COLOURS[(k + k // 6) % 6], DIRECTION
 
 TRAINED = tuple(combination for combination in COMBINATIONS if combination not in HELD_OUT)
 """The combinations that training sees."""
+
+COUNT = Range(1, 1_000_000)
+"""How many clips a set may have."""
+FRAMES = Range(1, 10_000)
+SIDE = Range(16, 4096)
+"""Height and width of a clip, in pixels."""
 
 REFERENCE_SIZE = 64
 """Frame size in pixels that lengths are given for."""
@@ -188,11 +195,11 @@ class ShapesClips:
         combinations: What to show; used in turn, so that all are seen equally often.
     """
 
-    count: Annotated[int, Range(1)]
+    count: Annotated[int, COUNT]
     seed: Annotated[int, NOT_NEGATIVE] = 0
-    num_frames: Annotated[int, Range(1)] = 16
-    height: Annotated[int, Range(16)] = 64
-    width: Annotated[int, Range(16)] = 64
+    num_frames: Annotated[int, FRAMES] = 16
+    height: Annotated[int, SIDE] = 64
+    width: Annotated[int, SIDE] = 64
     languages: tuple[Language, ...] = ("en", "zh")
     dense_share: Annotated[float, SHARE] = 0.0
     mask_share: Annotated[float, SHARE] = 0.0
@@ -202,6 +209,7 @@ class ShapesClips:
     def __post_init__(self) -> None:
         """Refuse an unknown style, and numbers that give no clip."""
         check_ranges(self)
+        check_size(self.num_frames, self.height, self.width)
         if self.style not in STYLES:
             raise RequestError("There is no such style of shapes.", received=self.style, expected=" or ".join(STYLES))
 
@@ -334,14 +342,28 @@ def _inside(distance: NDArray[np.floating]) -> Floats:
     return np.clip(0.5 - distance, 0, 1).astype(np.float32, copy=False)
 
 
+def check_size(num_frames: int, height: int, width: int) -> None:
+    """Refuse a clip that memory does not hold.
+
+    Raises:
+        RequestError: Its pixels take more than `MAX_CLIP_BYTES`.
+    """
+    if num_frames * height * width * 3 > MAX_CLIP_BYTES:
+        raise RequestError(
+            "A clip is too large.",
+            received=f"{num_frames} frames of {height}x{width}",
+            expected=f"at most {MAX_CLIP_BYTES // 2**30} GiB of pixels",
+        )
+
+
 def open_shapes(  # noqa: PLR0913 (keyword-only)
     path: Path | None = None,
     *,
-    count: Annotated[int, Range(1)],
+    count: Annotated[int, COUNT],
     seed: Annotated[int, NOT_NEGATIVE] = 0,
-    num_frames: Annotated[int, Range(1)] = 16,
-    height: Annotated[int, Range(16)] = 64,
-    width: Annotated[int, Range(16)] = 64,
+    num_frames: Annotated[int, FRAMES] = 16,
+    height: Annotated[int, SIDE] = 64,
+    width: Annotated[int, SIDE] = 64,
     languages: tuple[Language, ...] = ("en", "zh"),
     dense_share: Annotated[float, SHARE] = 0.0,
     mask_share: Annotated[float, SHARE] = 0.0,

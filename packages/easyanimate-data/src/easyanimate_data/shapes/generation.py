@@ -13,7 +13,7 @@ from easyanimate_core.request import Video
 from easyanimate_core.video import write_video
 
 from easyanimate_data.shapes.caption import LANGUAGES, Language
-from easyanimate_data.shapes.clip import ShapesClips, Style
+from easyanimate_data.shapes.clip import COUNT, FRAMES, SIDE, ShapesClips, Style, check_size
 from easyanimate_data.training.entry import DATASET_NAME
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ class ShapesSettings:
         style: Draws filled shapes, or their contours alone.
     """
 
-    count: Annotated[int, Range(1)]
+    count: Annotated[int, COUNT]
     seed: Annotated[int, NOT_NEGATIVE] = 0
-    num_frames: Annotated[int, Range(1)] = field(default=16, metadata={"option": "--frames"})
-    height: Annotated[int, Range(16)] = 64
-    width: Annotated[int, Range(16)] = 64
+    num_frames: Annotated[int, FRAMES] = field(default=16, metadata={"option": "--frames"})
+    height: Annotated[int, SIDE] = 64
+    width: Annotated[int, SIDE] = 64
     fps: Annotated[float, Range(1, 1000)] = 8.0
     languages: tuple[Language, ...] = field(default=LANGUAGES, metadata={"option": None})
     style: Style = "filled"
@@ -50,6 +50,7 @@ class ShapesSettings:
     def __post_init__(self) -> None:
         """Refuse what gives no clip."""
         check_ranges(self)
+        check_size(self.num_frames, self.height, self.width)
 
 
 def write_shapes(
