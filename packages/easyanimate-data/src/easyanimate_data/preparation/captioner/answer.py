@@ -28,12 +28,18 @@ _SUBJECTS = ("caption", "description", "answer", "video", "clip", "prompt", "jso
 _CHINESE_SUBJECTS = ("\u63cf\u8ff0", "\u6807\u9898", "\u5b57\u5e55", "\u63d0\u793a\u8bcd")
 _LONGEST_INTRODUCTION = 160
 
+_POLITE_START = re.compile(
+    rf"(?:{'|'.join(_POLITE)})(?: thing)?\s*(?:[!.,\uff01\u3002\uff0c]|(?={'|'.join(_BEGINNINGS)}))\s*", re.IGNORECASE
+)
+"""A polite word that is no part of a sentence, as it is in "Great white sharks" and "Sure-footed goats"."""
+
 _LABEL = re.compile(
     r"(?:the )?(?:detailed |video |final |rewritten |new )*(?:caption|description|answer|prompt)"
-    r"(?: (?:of|for) (?:the|this) [\w ]{1,40})?",
+    r"(?: (?:of|for) (?:the|this) [\w ]{1,40})?"
+    rf"|[\w]{{0,8}}(?:{'|'.join(_CHINESE_SUBJECTS)})",
     re.IGNORECASE,
 )
-"""A word before a colon that only says what follows: "Caption:"."""
+"""Words before a colon that only say what follows: "Caption:"."""
 
 _OFFERS = (
     "let me know",
@@ -131,7 +137,7 @@ def read_description(answer: str) -> str | MediaError:
             text = text.removeprefix(mark).removesuffix(mark).strip()
     if len(text) > 1 and _QUOTES.get(text[0]) == text[-1] and text[0] not in text[1:-1]:
         text = text[1:-1].strip()
-    if _simplify(text).removeprefix("unfortunately, ").startswith(_REFUSALS):
+    if re.sub(r"^unfortunately,? ", "", _simplify(text)).startswith(_REFUSALS):
         return MediaError(
             "The model refused to describe the clip.",
             received=repr(text[:200]),
@@ -158,12 +164,12 @@ def _drop_introduction(text: str) -> str:
     first = re.match(rf"[^:\uff1a]{{1,{_LONGEST_INTRODUCTION}}}[:\uff1a]", text)
     if first:
         head, rest = _simplify(first[0][:-1]).rstrip(_MARKUP), text[first.end() :].lstrip(_MARKUP)
-        introduces = head.startswith((*_BEGINNINGS, *_POLITE)) and (
+        introduces = (head.startswith(_BEGINNINGS) or _POLITE_START.match(head)) and (
             any(word in head for word in (*_SUBJECTS, *_CHINESE_SUBJECTS)) or text[first.end() :].startswith("\n")
         )
-        if introduces or _LABEL.fullmatch(head) or head in _CHINESE_SUBJECTS:
+        if introduces or _LABEL.fullmatch(head):
             return rest
-    polite = re.match(rf"(?:{'|'.join(_POLITE)})\s*[!.,\uff01\u3002\uff0c]\s*", text, re.IGNORECASE)
+    polite = _POLITE_START.match(text)
     return text[polite.end() :] if polite else text
 
 
