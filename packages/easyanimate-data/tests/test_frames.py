@@ -7,7 +7,7 @@ import pytest
 from easyanimate_core import FrameChoice, MediaError
 from easyanimate_core.video import read_video
 from easyanimate_data.frames import choose_indices, read_frames
-from easyanimate_data.timeline import read_size, read_timeline
+from easyanimate_data.timeline import read_opening, read_timeline
 
 NUM_FRAMES, HEIGHT, WIDTH, BITS = 60, 48, 96, 6
 
@@ -50,6 +50,11 @@ def draw_frame(number):
             frame[16:, 16 * bit : 16 * bit + 16] = 230
     frame[:16, :48] = 128
     return frame
+
+
+def read_size(path):
+    look, _ = read_opening(path)
+    return look.height, look.width
 
 
 def read_number(frame):

@@ -19,6 +19,9 @@ VIDEO_SUFFIXES = frozenset(
 )
 """File endings that are read as a video; everything else is taken for an image, unless it turns out to move."""
 
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"})
+"""File endings that are taken for images where a folder is searched; others are read as images, too, when named."""
+
 MAX_SECONDS = 600.0
 """How long reading one file may take."""
 

@@ -152,21 +152,20 @@ class FrameCursor:
         Raises:
             MediaError: When it cannot be decoded.
         """
-        before = self._find_neighbour(wanted - 1) if self.timeline.interlaced else None
-        frame = self.find(wanted)
-        if not frame.interlaced_frame:
-            return frame
-        before = before or self._find_neighbour(wanted - 1)
-        return deinterlace(frame, before, self._find_neighbour(wanted + 1))
+        frame, before, after = self._find_between(wanted)
+        return deinterlace(frame, before, after) if frame.interlaced_frame else frame
 
     def show(self, wanted: int) -> Frames:
         """The pixels of the frame with this index into the timeline's stamps; indices rise from call to call."""
+        return self._screen.show(*self._find_between(wanted))
+
+    def _find_between(self, wanted: int) -> tuple[VideoFrame, VideoFrame | None, VideoFrame | None]:
+        """A frame with the one before and the one after it, which an interlaced one needs; None where it needs none."""
         before = self._find_neighbour(wanted - 1) if self.timeline.interlaced else None
         frame = self.find(wanted)
         if not frame.interlaced_frame:
-            return self._screen.show(frame)
-        before = before or self._find_neighbour(wanted - 1)
-        return self._screen.show(frame, before, self._find_neighbour(wanted + 1))
+            return frame, None, None
+        return frame, before or self._find_neighbour(wanted - 1), self._find_neighbour(wanted + 1)
 
     def _find_neighbour(self, wanted: int) -> VideoFrame | None:
         """A frame beside another; None where there is none, or where it is damaged."""

@@ -153,12 +153,6 @@ def read_timeline(path: Path) -> Timeline:
         )
 
 
-def read_size(path: Path) -> tuple[int, int]:
-    """Height and width in pixels, as shown; see `read_opening`."""
-    look, _ = read_opening(path)
-    return look.height, look.width
-
-
 def read_opening(path: Path) -> tuple[Look, float | None]:
     """How a video is shown, by its first frame, and its frames per second, by its header; no more is looked at.
 

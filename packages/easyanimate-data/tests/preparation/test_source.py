@@ -4,8 +4,10 @@ import os
 import sys
 
 import pytest
-from easyanimate_core import MediaError
+from easyanimate_core import MediaError, StageContext
+from easyanimate_data.preparation.scene import SplitSettings
 from easyanimate_data.preparation.source import SOURCE_SUFFIXES, list_sources
+from easyanimate_data.preparation.split import find_sources
 
 
 def touch(folder, *names):
@@ -59,3 +61,12 @@ def test_names_that_are_no_utf8_can_be_written_down(tmp_path):
     sources = list_sources(tmp_path)
     assert sources.paths == ("a.mp4", r"bad\xff.mp4")
     assert sources.others == {r".\xfe": 1}
+
+
+def test_further_endings_and_images_are_taken_where_settings_say_so(tmp_path):
+    touch(tmp_path, "raw/a.mp4", "raw/b.H264", "raw/c.png", "raw/d.heif", "raw/e.txt")
+    context = StageContext(input=tmp_path / "raw", dataset=tmp_path / "out")
+    assert find_sources(SplitSettings(), context) == ("a.mp4", "c.png", "d.heif")
+    assert find_sources(SplitSettings(images=False), context) == ("a.mp4",)
+    for ending in (".h264", "h264", " .H264"):
+        assert find_sources(SplitSettings(images=False, endings=(ending,)), context) == ("a.mp4", "b.H264")

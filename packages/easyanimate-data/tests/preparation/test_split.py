@@ -6,12 +6,14 @@ import av
 import numpy as np
 import pytest
 from easyanimate_core import MediaError, StageContext
+from easyanimate_core.image import write_image
 from easyanimate_core.video import read_video
 from easyanimate_data.preparation.folder import DatasetFolder
 from easyanimate_data.preparation.scene import SplitSettings
 from easyanimate_data.preparation.split import Split
 from easyanimate_data.timeline import read_timeline
 from imageio_ffmpeg import get_ffmpeg_exe as find_ffmpeg
+from PIL import Image
 
 SETTINGS = SplitSettings(min_pixels=0)
 
@@ -98,6 +100,37 @@ def test_small_and_short_sources_give_a_row_with_a_reason(split, make_video):
     (row,) = Split(SplitSettings(), StageContext(input=split.raw, dataset=split.out)).split("short.mp4")
     assert row["reason"] == "source with fewer than 262144 pixels"
     assert not split.out.exists()
+
+
+def test_an_image_becomes_a_row_and_is_copied_as_it_is(split):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    write_image(split.raw / "a.png", pixels)
+    (row,) = split("a.png")
+    assert (row["type"], row["num_frames"], row["height"], row["width"], row["pixels"]) == ("image", 1, 30, 40, 1200)
+    assert row["file_path"] == "clips/a.png/a_0.png"
+    assert (split.out / row["file_path"]).read_bytes() == (split.raw / "a.png").read_bytes()
+    (row,) = Split(SplitSettings(), StageContext(input=split.raw, dataset=split.out)).split("a.png")
+    assert (row["reason"], row["file_path"]) == ("source with fewer than 262144 pixels", None)
+
+
+def test_an_image_that_programs_show_differently_is_written_anew(split):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    Image.fromarray(pixels).save(split.raw / "turned.png", exif=exif)
+    Image.fromarray(pixels).save(split.raw / "plain.tiff")
+    for name, upright in (("turned", np.rot90(pixels, -1)), ("plain", pixels)):
+        (row,) = split(next(split.raw.glob(f"{name}.*")).name)
+        assert row["file_path"].endswith(f"{name}_0.png")
+        assert (row["height"], row["width"]) == upright.shape[:2]
+        assert np.array_equal(np.asarray(Image.open(split.out / row["file_path"])), upright)
+
+
+def test_an_image_above_the_limit_of_pillow_is_taken(split, monkeypatch):
+    write_image(split.raw / "large.png", np.zeros((30, 40, 3), np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    (row,) = split("large.png")
+    assert (row["height"], row["width"]) == (30, 40)
 
 
 @pytest.mark.parametrize("content", [b"", b"no video", b"\x00\x00\x00\x18ftypmp42" + bytes(2000)])

@@ -71,7 +71,7 @@ def plan_cut(timeline: Timeline, start: float, end: float, fps: float | None = N
         start: In seconds from its first frame.
         end: The same; a frame of this time is the first that is not taken.
         fps: The rate of the clip: at each tick of it the frame that is nearest in time, as
-            `easyanimate_core.video.resample` has it. None keeps all frames and their times.
+            `easyanimate_core.rate.resample` has it. None keeps all frames and their times.
 
     Raises:
         MediaError: When no frame begins to show in that time.

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from easyanimate_core.errors import MediaError
-from easyanimate_core.media import VIDEO_SUFFIXES
+from easyanimate_core.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 SOURCE_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".flv", ".mov")
 SOURCE_SUFFIXES = (*SOURCE_SUFFIXES, *sorted(VIDEO_SUFFIXES - {*SOURCE_SUFFIXES, ".gif"}))
 """Endings of files that are taken for videos: the original's, and all others that are read as one."""
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
-"""Endings of files that are taken for images: the original's, and others that cameras and phones write."""
+PICTURE_SUFFIXES = (*sorted(IMAGE_SUFFIXES), ".gif")
+"""Endings of files that are taken for images; of a GIF it is the first picture, as in the original."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Sources:
 
 def is_image(source: str) -> bool:
     """Whether a source is an image, by its ending."""
-    return source.lower().endswith(IMAGE_SUFFIXES)
+    return source.lower().endswith(PICTURE_SUFFIXES)
 
 
 def list_sources(

@@ -13,13 +13,14 @@ from uuid import uuid4
 
 from easyanimate_core import Work
 from easyanimate_core.errors import MediaError, RequestError
-from easyanimate_core.image import read_image, write_image
+from easyanimate_core.image import open_image, read_image, write_image
+from easyanimate_core.reservation import NAME_BYTES
 
 from easyanimate_data.frames import FrameCursor
 from easyanimate_data.preparation.cut import cut_clip, plan_cut
 from easyanimate_data.preparation.folder import CLIPS_FOLDER
 from easyanimate_data.preparation.scene import MICROSECONDS, detect_scenes, plan_clips
-from easyanimate_data.preparation.source import IMAGE_SUFFIXES, SOURCE_SUFFIXES, is_image, list_sources
+from easyanimate_data.preparation.source import PICTURE_SUFFIXES, SOURCE_SUFFIXES, is_image, list_sources
 from easyanimate_data.timeline import read_timeline
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("easyanimate.data")
 
-NAME_BYTES = 255
-"""What file systems take as a name."""
-
 COPIED_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 """Endings of images that every program reads."""
 
@@ -50,7 +48,7 @@ def find_sources(settings: SplitSettings, context: StageContext) -> tuple[str, .
         MediaError: When there are none.
     """
     endings = tuple(f".{ending.strip().lower().lstrip('.')}" for ending in settings.endings)
-    suffixes = (*SOURCE_SUFFIXES, *endings, *(IMAGE_SUFFIXES if settings.images else ()))
+    suffixes = (*SOURCE_SUFFIXES, *endings, *(PICTURE_SUFFIXES if settings.images else ()))
     sources = list_sources(_find_input(context), leave_out=context.dataset, suffixes=suffixes)
     if sources.others:
         others = ", ".join(f"{count} {suffix}" for suffix, count in sources.others.most_common(8))
@@ -170,9 +168,8 @@ def name_clip(stem: str, span: str, suffix: str = ".mp4") -> str:
 def _is_shown_alike(path: Path, pixels: Frames) -> bool:
     """Whether a program that knows nothing of profiles, turns and depths shows an image as it is meant."""
     import numpy as np
-    from PIL import Image
 
-    with Image.open(path) as image:
+    with open_image(path) as image:
         return image.size == pixels.shape[1::-1] and np.array_equal(np.asarray(image.convert("RGB")), pixels)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, Literal, NamedTuple, get_args
 
 from easyanimate_core.errors import MediaError
-from easyanimate_core.media import VIDEO_SUFFIXES
+from easyanimate_core.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from easyanimate_core.rate import MAX_RATE
 
 Kind = Literal["video", "image"]
@@ -28,8 +28,6 @@ _TEXT_NAMES = ("text", "caption", "prompt")
 """What lists call the file and its caption; the first is that of the original."""
 
 _CAPTION_ENDINGS = (".txt", ".caption")
-
-IMAGE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif"})
 
 _SHOWN = 80
 """Characters of a wrong row that are shown."""
@@ -149,7 +147,7 @@ def list_files(folder: Path, *, needs_captions: bool = True) -> Listing:
 def tell_kind(name: str) -> Kind | None:
     """What a file is by its ending; None where it is neither a video nor an image."""
     ending = os.path.splitext(name)[1].lower()  # noqa: PTH122 (a million Paths take their time)
-    return "video" if ending in VIDEO_SUFFIXES else "image" if ending in IMAGE_ENDINGS else None
+    return "video" if ending in VIDEO_SUFFIXES else "image" if ending in IMAGE_SUFFIXES else None
 
 
 def decode_text(data: bytes) -> str:

@@ -97,20 +97,6 @@ def _find_misshapen(matched: Mapping[str, Layer], targets: Mapping[str, Any]) ->
 # Applying -----------------------------------------------------------------------------------------------------------
 
 
-def merge_loras(loras: Sequence[LoraFile], components: Mapping[str, Any]) -> None:
-    """Merge LoRA files, one after the other, into the parts of a model that they have layers for; log what matched.
-
-    Args:
-        loras: Files and weights, as `LoadOptions.loras` has them.
-        components: The parts of the model by role: "transformer", "text_encoder", ...
-
-    Raises:
-        WeightsError: a file cannot be read or does not fit.
-    """
-    for option, lora in zip(loras, read_loras(loras), strict=True):
-        merge_option(option, lora, components)
-
-
 def read_loras(loras: Iterable[LoraFile]) -> list[Lora]:
     """Read LoRA files; what is wrong with one is told before anything large is loaded.
 
@@ -127,6 +113,11 @@ def read_loras(loras: Iterable[LoraFile]) -> list[Lora]:
 
 def merge_option(option: LoraFile, lora: Lora, components: Mapping[str, Any]) -> None:
     """Merge what was read of a LoRA file into the parts of a model that it has layers for; log what matched.
+
+    Args:
+        option: File and weight, as `LoadOptions.loras` has them.
+        lora: What `read_loras` gave of it.
+        components: The parts of the model by role: "transformer", "text_encoder", ...
 
     Raises:
         WeightsError: it does not fit.

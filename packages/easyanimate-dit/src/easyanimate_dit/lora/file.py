@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -124,8 +124,9 @@ def _make_layer(component: Component, name: str, part: Mapping[str, Tensor], con
         kind = "LoHa" if "hada_w1_a" in part else "LoKr"
         # LyCORIS leaves alpha out of account where nothing has a rank; peft never does.
         scale = 1.0 if alpha is None or rank is None else alpha / rank
-        if alpha is None:
-            scale = _find_peft_scale(config, component, name, rank) or scale
+        peft_scale = _find_peft_scale(config, component, name, rank) if alpha is None else None
+        if peft_scale is not None:  # 0 is one, too
+            scale = peft_scale
         return ProductLayer(kind, factors, scale, magnitude, bias)
     if "down" not in part:
         return ProductLayer("full", {"full": part["full"]} if "full" in part else {}, 1.0, magnitude, bias)
@@ -134,7 +135,8 @@ def _make_layer(component: Component, name: str, part: Mapping[str, Tensor], con
         alpha = _find_peft_alpha(config, component, name, len(down))
     layer = LoraLayer(down, up, alpha, magnitude, bias)
     if "up_bias" in part:  # of the up matrix as a layer, so it is scaled with it
-        return LoraLayer(down, up, alpha, magnitude, layer.scale * part["up_bias"].float())
+        up_bias = layer.scale * part["up_bias"].float().flatten()
+        return replace(layer, bias=up_bias if bias is None else up_bias + bias.float().flatten())
     return layer
 
 
