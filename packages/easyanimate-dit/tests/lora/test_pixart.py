@@ -10,7 +10,7 @@ from easyanimate_core import LoraFile
 from easyanimate_core.errors import WeightsError
 from easyanimate_dit import HunyuanTransformer3DModel, Transformer3DModel
 from easyanimate_dit.lora import target
-from easyanimate_dit.lora.apply import attach_lora, merge_lora, merge_loras
+from easyanimate_dit.lora.apply import attach_lora, merge_lora, merge_option, read_loras
 from easyanimate_dit.lora.convert import convert_tensors
 from easyanimate_dit.lora.file import name_original, parse_lora
 from easyanimate_dit.lora.target import list_targets
@@ -115,7 +115,8 @@ def test_files_are_merged_one_after_the_other_and_reported(build, tmp_path, capl
     save_file({key: value for key, value in tensors.items() if "proj_out." in key}, tmp_path / "one.safetensors")
     loras = (LoraFile(tmp_path / "both.safetensors", 0.5), LoraFile(tmp_path / "one.safetensors"))
     with caplog.at_level(logging.INFO, "easyanimate"):
-        merge_loras(loras, components)
+        for option, lora in zip(loras, read_loras(loras), strict=True):
+            merge_option(option, lora, components)
     num = len(list_targets(components["transformer"]))
     assert [record.getMessage() for record in caplog.records if record.name == "easyanimate.lora"] == [
         f"LoRA both.safetensors, weight 0.5, matched modules: {num} in the transformer, 14 in the text encoder",

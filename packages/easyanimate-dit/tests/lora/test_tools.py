@@ -159,6 +159,20 @@ def test_whole_differences_and_biases(model):
     torch.testing.assert_close(added, bias, atol=1e-5, rtol=0)
 
 
+def test_both_biases_of_a_layer_count(model):
+    key, both, whole = f"transformer.{PATH}", torch.randn(16), torch.randn(16)
+    tensors = {f"{key}.{name}.weight": value for name, value in matrices().items()}
+    tensors |= {f"{key}.alpha": torch.tensor(4.0), f"{key}.lora_B.bias": both, f"{key}.diff_b": whole}
+    torch.testing.assert_close(change(model, tensors)[1], 2 * both + whole, atol=1e-5, rtol=0)
+
+
+def test_an_alpha_of_zero_is_one(model):
+    names = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
+    tensors = {f"{PATH}.{name}": torch.randn(16, 2) if name.endswith("a") else torch.randn(2, 16) for name in names}
+    metadata = {PEFT_METADATA: json.dumps({"peft_type": "LOHA", "alpha": 0, "r": 2})}
+    assert not change(model, tensors, metadata)[0].any()
+
+
 def test_a_pytorch_file_and_a_folder(model, tmp_path):
     tensors = {f"transformer.{PATH}.{name}.weight": value for name, value in matrices().items()}
     folder = tmp_path / "lora"

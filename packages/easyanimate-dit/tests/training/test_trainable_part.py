@@ -6,7 +6,7 @@ from easyanimate_core import LoraFile
 from easyanimate_core.config import read_config
 from easyanimate_core.errors import RequestError
 from easyanimate_core.registry import load_plugins
-from easyanimate_dit.lora.apply import list_targets, merge_loras
+from easyanimate_dit.lora.apply import list_targets, merge_option, read_loras
 from easyanimate_dit.lora.convert import convert_lora
 from easyanimate_dit.lora.file import name_original, read_lora
 from easyanimate_dit.training.config import DitTrainingConfig, LoraConfig, LoraTrainingConfig
@@ -98,7 +98,8 @@ def test_the_merged_file_gives_the_loss_that_the_trained_adapter_gives(
 ):
     trained, merged = build(), build()
     file = LoraFile(train(configure(lora=lora(**changes)), trained) / "lora.safetensors")
-    merge_loras([file], {"transformer": merged.transformer, "text_encoder": merged.text_encoder})
+    components = {"transformer": merged.transformer, "text_encoder": merged.text_encoder}
+    merge_option(file, *read_loras([file]), components)
     losses = [compute_loss(configure(seed=5), pipeline) for pipeline in (trained, merged, build())]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert losses[2] != pytest.approx(losses[1], rel=1e-3)

@@ -18,7 +18,7 @@ from easyanimate_dit.lora.name import Component, name_original
 from easyanimate_dit.lora.target import find_models, list_parts, list_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from easyanimate_core.spec import LoraFile
     from torch import Tensor
