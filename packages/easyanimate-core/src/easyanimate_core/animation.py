@@ -8,20 +8,19 @@ from __future__ import annotations
 import html
 import json
 import re
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from easyanimate_core.atomic import atomic_path
 from easyanimate_core.errors import MediaError
+from easyanimate_core.image import open_image
+from easyanimate_core.media import reading, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
-    from PIL.ImageFile import ImageFile
 
     from easyanimate_core.request import Video
 
@@ -72,15 +71,8 @@ def write_animation(path: Path, video: Video, *, manifest: Mapping[str, Any] | N
         options |= {"xmp": _XMP.format(html.escape(text, quote=False)).encode("ascii")} if text else {}
     pictures = (Image.fromarray(frame) for frame in video.frames)
     first = next(pictures)
-    try:
-        with atomic_path(path) as part:
-            first.save(part, format=kind[1:].upper(), save_all=True, append_images=pictures, loop=0, **options)
-    except (OSError, ValueError) as error:
-        raise MediaError(
-            f"The file cannot be written: {getattr(error, 'strerror', None) or error}",
-            received=path,
-            fix="choose a folder that can be written and has space: --output",
-        ) from error
+    with writing(path) as part:
+        first.save(part, format=kind[1:].upper(), save_all=True, append_images=pictures, loop=0, **options)
     return path
 
 
@@ -96,7 +88,7 @@ def read_comment(path: Path) -> str | None:
     Raises:
         MediaError: When the file is missing or damaged.
     """
-    with _open(path) as opened:
+    with reading(path), open_image(path) as opened:
         comment, xmp = opened.info.get("comment"), opened.info.get("xmp")
     if isinstance(comment, bytes):
         return comment.decode("utf-8", "replace")
@@ -114,19 +106,5 @@ def read_frames(path: Path) -> list[Pixels]:
     import numpy as np
     from PIL import ImageSequence
 
-    with _open(path) as opened:
+    with reading(path), open_image(path) as opened:
         return [np.asarray(frame.convert("RGB"), np.uint8) for frame in ImageSequence.Iterator(opened)]
-
-
-@contextmanager
-def _open(path: Path) -> Generator[ImageFile]:
-    """Open an animation; what goes wrong, in the body too, is a `MediaError`."""
-    from PIL import Image
-
-    if not path.is_file():
-        raise MediaError("There is no such file.", received=path, expected="a GIF or WebP file")
-    try:
-        with Image.open(path, formats=("GIF", "WEBP")) as opened:
-            yield opened
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise MediaError(f"The file cannot be read: {error}", received=path, expected="a GIF or WebP file") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -69,6 +69,21 @@ def atomic_folder(path: Path) -> Generator[Path]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def removing_empty(folder: Path) -> Generator[None]:
+    """Let the block make a folder: of it and those above it, what was not there before and ends empty goes again."""
+    try:
+        made = [place for place in (folder, *folder.parents) if not place.exists()]
+    except (OSError, ValueError):  # a name that no folder can have
+        made = []
+    try:
+        yield
+    finally:
+        for place in made:
+            with suppress(OSError):  # it is not empty, or not there
+                place.rmdir()
 
 
 def part_folder(path: Path) -> Path:

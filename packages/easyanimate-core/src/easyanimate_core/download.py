@@ -9,10 +9,11 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from easyanimate_core.atomic import removing_empty
 from easyanimate_core.errors import EasyAnimateError, WeightsError
 from easyanimate_core.machine import check_disk_space, format_bytes, user_data_folder
 from easyanimate_core.request import Progress
@@ -184,8 +185,8 @@ def _making(folder: Path) -> Generator[None]:
     Raises:
         EasyAnimateError: It cannot be made or written.
     """
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
+    is_new = not folder.exists()
+    with removing_empty(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
@@ -197,15 +198,12 @@ def _making(folder: Path) -> Generator[None]:
                 expected="a folder of yours on a disk that can be written",
                 fix="choose another place: set EA_HOME to a folder",
             ) from error
-        yield
-    except BaseException:
-        if folder in made and not any(_is_content(path) for path in folder.rglob("*")):
-            shutil.rmtree(folder, ignore_errors=True)  # locks and records of a download that never began
-        raise
-    finally:
-        for place in made:
-            with suppress(OSError):
-                place.rmdir()  # only where it is empty
+        try:
+            yield
+        except BaseException:
+            if is_new and not any(_is_content(path) for path in folder.rglob("*")):
+                shutil.rmtree(folder, ignore_errors=True)  # locks and records of a download that never began
+            raise
 
 
 def _is_content(path: Path) -> bool:

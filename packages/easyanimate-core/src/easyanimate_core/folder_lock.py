@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from easyanimate_core.atomic import removing_empty
 from easyanimate_core.errors import MediaError
 
 if TYPE_CHECKING:
@@ -30,9 +31,8 @@ def lock_folder(path: Path) -> Generator[None]:
     """
     from filelock import FileLock, Timeout
 
-    made = _find_missing(path)
     lock = FileLock(path / LOCK_NAME, timeout=0)
-    try:
+    with removing_empty(path):
         try:
             path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -49,10 +49,6 @@ def lock_folder(path: Path) -> Generator[None]:
             yield
         finally:
             _release(lock)
-    finally:
-        for folder in made:
-            with suppress(OSError):  # it is not empty, or not there
-                folder.rmdir()
 
 
 def explain_unwritable(path: Path, error: OSError) -> MediaError:
@@ -65,14 +61,6 @@ def explain_unwritable(path: Path, error: OSError) -> MediaError:
         expected="a folder that can be written",
         fix="choose another with --out",
     )
-
-
-def _find_missing(path: Path) -> list[Path]:
-    """The folders of a path that are not there, the innermost first."""
-    try:
-        return [folder for folder in (path, *path.parents) if not folder.exists()]
-    except OSError:  # a name that no file can have
-        return []
 
 
 def _release(lock: BaseFileLock) -> None:

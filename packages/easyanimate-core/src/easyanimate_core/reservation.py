@@ -9,10 +9,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from easyanimate_core.atomic import removing_empty
 from easyanimate_core.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Sequence
+    from collections.abc import Collection, Generator, Sequence
     from pathlib import Path
 
 NAME_BYTES = 255
@@ -38,14 +39,13 @@ def reserve(wanted: Sequence[Path], *, overwrite: bool = False) -> Generator[lis
     Raises:
         OSError: A folder cannot be made or written.
     """
-    created: list[Path] = []
     paths: dict[int, Path] = {}
     with ExitStack() as stack:
-        stack.callback(_remove_empty, created)
         for folder in dict.fromkeys(path.parent for path in wanted):
             indices = [index for index, path in enumerate(wanted) if path.parent == folder]
+            stack.enter_context(removing_empty(folder))
             names = stack.enter_context(
-                _reserve_in(folder, [wanted[index].name for index in indices], created, overwrite=overwrite)
+                _reserve_in(folder, [wanted[index].name for index in indices], overwrite=overwrite)
             )
             paths |= {index: folder / name for index, name in zip(indices, names, strict=True)}
         yield [paths[index] for index in range(len(wanted))]
@@ -100,16 +100,14 @@ def check_name(path: Path) -> None:
 
 
 @contextmanager
-def _reserve_in(
-    folder: Path, wanted: Sequence[str], created: list[Path], *, overwrite: bool
-) -> Generator[Sequence[str]]:
+def _reserve_in(folder: Path, wanted: Sequence[str], *, overwrite: bool) -> Generator[Sequence[str]]:
     """Reserve names in one folder: noted beside them, as long as the lock of the note is held."""
     from filelock import FileLock
 
     note = folder / f".ea-{uuid4().hex[:12]}.names"
     gate, own = FileLock(folder / _GATE, timeout=_WAIT_SECONDS), FileLock(note.with_suffix(".lock"), timeout=0)
     try:
-        _make_folder(folder, created)
+        folder.mkdir(parents=True, exist_ok=True)
         with gate:
             own.acquire()
             taken = _list_reserved(folder)
@@ -143,19 +141,6 @@ def _list_reserved(folder: Path) -> set[str]:
             with suppress(OSError, ValueError):
                 taken.update(str(name).casefold() for name in json.loads(note.read_text(encoding="utf-8")))
     return taken
-
-
-def _make_folder(folder: Path, created: list[Path]) -> None:
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    for place in reversed(missing):
-        place.mkdir(exist_ok=True)
-        created.append(place)
-
-
-def _remove_empty(folders: Iterable[Path]) -> None:
-    for folder in reversed([*folders]):
-        with suppress(OSError):
-            folder.rmdir()
 
 
 def _remove(path: Path) -> None:
