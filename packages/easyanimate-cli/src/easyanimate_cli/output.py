@@ -46,7 +46,7 @@ def choose_output(model: str, asked: str | None, request: VideoRequest, number: 
     path = Path(asked) if asked is not None else FOLDER
     if asked is not None:
         check_name(path)
-    if asked is None or _is_folder(asked, several=number is not None):
+    if asked is None or is_folder(asked, several=number is not None):
         slug = re.sub(r"\W+", "-", request.prompt.lower()).strip("-")[:SLUG_LENGTH].strip("-")
         path /= f"{'-'.join(filter(None, (model, slug, str(request.seed))))}{suffix}"
     else:
@@ -58,7 +58,8 @@ def choose_output(model: str, asked: str | None, request: VideoRequest, number: 
     return path
 
 
-def _is_folder(asked: str, *, several: bool) -> bool:
+def is_folder(asked: str, *, several: bool = False) -> bool:
+    """Whether an output is a folder: it is one, ends as one does, or has no ending where there are several clips."""
     path = Path(asked)
     ends = ("/", os.sep, *([os.altsep] if os.altsep else []))
     return asked.endswith(ends) or path.is_dir() or (several and not path.suffix)

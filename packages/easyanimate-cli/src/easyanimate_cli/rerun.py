@@ -24,6 +24,7 @@ from easyanimate_core.video import read_video
 from easyanimate_core.weights_folder import SETTINGS_FILE
 
 from easyanimate_cli.options import list_options, make_clip, merge, read_options
+from easyanimate_cli.output import is_folder
 from easyanimate_cli.run import DEVICE, DTYPE, OVERWRITE, WEIGHTS, make_clips, plan_clips
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ class _Rerun:
         name = f"{self.file.stem}-rerun{suffix}"
         if asked is None:
             return str(self.file.with_name(name))
-        if Path(asked).is_dir() or asked.endswith("/"):
+        if is_folder(asked):
             return str(Path(asked) / name)
         return asked if Path(asked).suffix else asked + suffix
 

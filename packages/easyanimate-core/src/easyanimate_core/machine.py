@@ -118,8 +118,13 @@ def check_disk_space(folder: Path, needed_bytes: int) -> None:
         )
 
 
-def check_writable(folder: Path) -> None:
-    """Raise `EasyAnimateError` unless files can be made in `folder`, which need not exist yet; leaves nothing."""
+def check_writable(folder: Path, *, option: str = "--output") -> None:
+    """Raise `EasyAnimateError` unless files can be made in `folder`, which need not exist yet; leaves nothing.
+
+    Args:
+        folder: A path.
+        option: What chooses it, for the error.
+    """
     try:
         with tempfile.TemporaryFile(dir=_existing(folder)):
             pass
@@ -128,7 +133,7 @@ def check_writable(folder: Path) -> None:
             f"Nothing can be written to {folder}: {error.strerror}",
             received=folder,
             expected="a folder that you may write to",
-            fix="choose another folder: --output",
+            fix=f"choose another folder: {option}",
         ) from error
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.errors import MediaError, PluginError, RequestError, WeightsError
+from easyanimate_core.machine import check_writable, free_disk_space
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,22 +114,15 @@ def check_room(out: Path, sources: Sequence[Path]) -> None:
     """Refuse a folder that cannot be written or has hardly any room; tell when it is less than the raw videos take.
 
     Raises:
-        MediaError: When clips cannot be written there.
+        EasyAnimateError: When clips cannot be written there.
     """
-    place = out.absolute()
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise MediaError(
-            "The folder cannot be written.", received=out, expected="a folder that can be written",
-            fix="choose another with --out",
-        )  # fmt: skip
-    free = shutil.disk_usage(place).free
+    check_writable(out, option="--out")
+    free = free_disk_space(out)
     needed = sum(path.stat().st_size for path in sources if path.is_file())
     if free < max(LEAST_BYTES, LEAST_SHARE * needed):
         raise MediaError(
             "There is hardly any room on the disk.",
-            received=f"{free / 1e9:.2f} GB at {place}",
+            received=f"{free / 1e9:.2f} GB for {out}",
             expected=f"about {max(needed, LEAST_BYTES) / 1e9:.2f} GB, which the raw videos take",
             fix="make space, or choose another with --out",
         )
@@ -177,9 +170,7 @@ def _check_model(model: str | Path) -> None:
         raise _describe_missing(model, f"{type(error).__name__}: {line}") from error
     sizes = [item.size or 0 for item in about.siblings or () if item.rfilename.endswith(".safetensors")]
     cache = Path(constants.HF_HUB_CACHE)
-    while not cache.exists():
-        cache = cache.parent
-    free = shutil.disk_usage(cache).free
+    free = free_disk_space(cache)
     if sum(sizes) > free:
         raise _describe_missing(model, f"{sum(sizes) / 1e9:.1f} GB to fetch, {free / 1e9:.1f} GB free at {cache}")
 
