@@ -83,7 +83,7 @@ def check(result, fake, *words):
         ((*RUN, "--mask", "mask.png"), ("needs a video",)),
         ((*RUN, "--strength", 0.5), ("--video",)),
         ((*RUN, "--video", "video.mp4", "--image", "image.png"), ("not from both",)),
-        ((*RUN, "--video", "video.mp4", "--strength", 1.5), ("above 0, up to 1",)),
+        ((*RUN, "--video", "video.mp4", "--strength", 1.5), ("above 0 and at most 1",)),
         ((*RUN, "--overlap", 4), ("--segment and --overlap",)),
         ((*RUN, "--segment", 16, "--overlap", 16), ("overlap",)),
         ((*RUN, "--segment", 15, "--overlap", 4), ("15 frames", "use 8 or 16")),

@@ -55,7 +55,7 @@ def test_what_is_in_range_is_read():
 
 @pytest.mark.parametrize(
     ("bounds", "text"),
-    [(Range(), ""), (Range(1), "at least 1"), (SHARE, "at least 0 and at most 1"), (Range(above=0), "above 0")],
+    [(Range(), ""), (Range(1), "at least 1"), (SHARE, "from 0 to 1"), (Range(above=0), "above 0")],
 )
 def test_bounds_in_words(bounds, text):
     assert str(bounds) == text

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from easyanimate_core.errors import RequestError
+from easyanimate_core.number_range import Range
 from easyanimate_core.options import Setting, read_summaries
 from easyanimate_core.request import VideoRequest
 from easyanimate_core.shapes import Fit, parse_size
@@ -130,8 +131,7 @@ def make_clip(values: Mapping[str, Any], *, line: int | None = None) -> ClipOpti
         settings.pop("output", None),
         settings.pop("seconds", None),
     )
-    if not 1 <= num_videos <= MAX_VIDEOS:
-        raise RequestError("num_videos is out of range.", received=num_videos, expected=f"1 to {MAX_VIDEOS}")
+    Range(1, MAX_VIDEOS).check(num_videos, "num_videos")
     if output is not None and not output.strip():
         raise RequestError("The output has no name.", received=repr(output), fix="leave out --output, or name a file")
     if "size" in settings:
@@ -143,8 +143,7 @@ def make_clip(values: Mapping[str, Any], *, line: int | None = None) -> ClipOpti
                 received=f"{settings['num_frames']} frames and {seconds:g} seconds",
                 fix="give --frames or --seconds, not both",
             )
-        if not 0 < seconds <= MAX_SECONDS:
-            raise RequestError("seconds is out of range.", received=seconds, expected=f"above 0, up to {MAX_SECONDS}")
+        Range(above=0, most=MAX_SECONDS).check(seconds, "seconds")
     is_drawn = settings.get("seed") == DRAW
     if is_drawn:
         settings["seed"] = secrets.randbelow(_SEEDS)

@@ -39,9 +39,11 @@ class Range:
     below: float | None = None
 
     def __str__(self) -> str:
-        """The bounds in words: "at least 0 and below 1"; empty where there are none."""
+        """The bounds in words: "from 0 to 1", "at least 0 and below 1"; empty where there are none."""
+        if self.least is not None and self.most is not None:
+            return f"from {_write(self.least)} to {_write(self.most)}"
         bounds = (("at least", self.least), ("above", self.above), ("at most", self.most), ("below", self.below))
-        return " and ".join(f"{word} {bound:,}".replace(",", "") for word, bound in bounds if bound is not None)
+        return " and ".join(f"{word} {_write(bound)}" for word, bound in bounds if bound is not None)
 
     def holds(self, value: float) -> bool:
         """Whether a number is among them; NaN, infinity and whole numbers beyond 64 bits never are."""
@@ -66,6 +68,11 @@ class Range:
                 received=SHOWN.repr(value),
                 expected=", ".join(filter(None, (kind, str(self)))),
             )
+
+
+def _write(bound: float) -> str:
+    """A bound, without the fraction of a whole one."""
+    return str(int(bound)) if bound == int(bound) else str(bound)
 
 
 _ANY = Range()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from easyanimate_core.aspect_ratio import SIZE_MULTIPLE, find_size
 from easyanimate_core.clip import ClipPlan
 from easyanimate_core.errors import MediaError, RequestError, near_misses
-from easyanimate_core.request import Task, VideoRequest, check_ranges, check_types
+from easyanimate_core.request import Task, VideoRequest, check_numbers, check_types
 from easyanimate_core.shapes import PixelShape, ShapeRule, fit_picture, parse_size
 from easyanimate_core.source import ROLES, Sources, is_path, read_seconds
 
@@ -129,7 +129,7 @@ def _check_settings(given: Mapping[str, Any], spec: ModelSpec, defaults: Default
         _check_task(Task.VIDEO_TO_VIDEO, spec)
     elif "start_images" in given:
         _check_task(Task.IMAGE_TO_VIDEO, spec)
-    check_ranges(given)
+    check_numbers(given)
     of_sources = (*ROLES, "strength", "video_start", "video_fps")
     values = {**asdict(defaults), **{name: value for name, value in given.items() if name not in of_sources}}
     if "segment_frames" in given:

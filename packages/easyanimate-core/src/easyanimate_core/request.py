@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, get_args
 
 from easyanimate_core.errors import RequestError, near_misses
+from easyanimate_core.number_range import SHARE, Range
+from easyanimate_core.rate import MAX_RATE
 from easyanimate_core.shapes import Fit
 
 if TYPE_CHECKING:
@@ -128,19 +130,20 @@ def _check_pixels(what: str, pixels: Any, shape: tuple[int | None, ...], expecte
         raise RequestError(f"{what} is an array of pixels.", received=received, expected=expected)
 
 
-_RANGES: Mapping[str, tuple[float, float]] = {
-    "num_frames": (1, 100_000),
-    "height": (1, 16_384),
-    "width": (1, 16_384),
-    "fps": (0.1, 1000),
-    "num_inference_steps": (1, 1000),
-    "guidance_scale": (0, 100),
-    "guidance_rescale": (0, 1),
-    "seed": (0, 2**63 - 1),
-    "video_start": (0, 1_000_000),
-    "video_fps": (0.1, 1000),
+_RANGES: Mapping[str, Range] = {
+    "num_frames": Range(1, 100_000),
+    "height": Range(1, 16_384),
+    "width": Range(1, 16_384),
+    "fps": Range(0.1, MAX_RATE),
+    "num_inference_steps": Range(1, 1000),
+    "guidance_scale": Range(0, 100),
+    "guidance_rescale": SHARE,
+    "seed": Range(0, 2**63 - 1),
+    "strength": Range(above=0, most=1),
+    "video_start": Range(0, 1_000_000),
+    "video_fps": Range(0.1, MAX_RATE),
 }
-"""What numbers of a request may be, both ends included: wide of anything of use, and nothing that a machine chokes on.
+"""What numbers of a request may be: wide of anything of use, and nothing that a machine chokes on.
 
 More denoising steps than the noise levels of training, 1000, there are not.
 """
@@ -173,12 +176,11 @@ def check_types(values: Mapping[str, Any]) -> None:
                 raise RequestError(f"{name} is of another type.", received=repr(value), expected=expected)
 
 
-def check_ranges(values: Mapping[str, Any]) -> None:
+def check_numbers(values: Mapping[str, Any]) -> None:
     """Raise `RequestError` unless numbers are in their ranges, by the names that `VideoRequest` has; None is open."""
-    for name, (low, high) in _RANGES.items():
-        value = values.get(name)
-        if value is not None and not low <= value <= high:  # not a number is in no range
-            raise RequestError(f"{name} is out of range.", received=value, expected=f"{low} to {high}")
+    for name, within in _RANGES.items():
+        if values.get(name) is not None:
+            within.check(values[name], name)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -248,13 +250,11 @@ class VideoRequest:
     def __post_init__(self) -> None:
         """Check everything that does not depend on the model."""
         check_types(vars(self))
-        check_ranges(vars(self))
+        check_numbers(vars(self))
         for name in ("prompt", "negative_prompt"):
             if len(getattr(self, name)) > _MAX_TEXT:
                 received = f"{len(getattr(self, name))} characters"
                 raise RequestError(f"{name} is too long.", received=received, expected=f"up to {_MAX_TEXT} characters")
-        if not 0 < self.strength <= 1:
-            raise RequestError("Strength is out of range.", received=self.strength, expected="above 0, up to 1")
         if self.fit not in get_args(Fit):
             kinds = get_args(Fit)
             raise RequestError(
