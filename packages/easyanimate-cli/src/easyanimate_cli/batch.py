@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from easyanimate_core.config import convert
 from easyanimate_core.errors import RequestError, near_misses
+from easyanimate_core.table_text import decode_text, find_delimiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 16_000_000
 """Longest batch file."""
-
-_DELIMITERS = ",;\t"
-"""Of columns; spreadsheets of half of Europe write semicolons."""
 
 ACCEPTED = (
     'JSON lines such as {"prompt": "a red circle", "seed": 7}; CSV whose first line names options, such as '
@@ -68,7 +66,7 @@ def _read_text(path: Path) -> str:
     if len(content) > MAX_BYTES:
         raise RequestError("The batch file is too long.", received=path, expected=f"at most {MAX_BYTES:,} bytes")
     try:
-        return content.decode(_tell_encoding(content))
+        return decode_text(content)
     except UnicodeDecodeError as error:
         before = content[: error.start]
         line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
@@ -78,17 +76,6 @@ def _read_text(path: Path) -> str:
             expected="UTF-8, or UTF-16 with a byte order mark",
             fix="save it as UTF-8",
         ) from error
-
-
-def _tell_encoding(content: bytes) -> str:
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    # Without a mark: the other half of a Latin letter is zero.
-    if content[1:2] == b"\0" and content[:1] != b"\0":
-        return "utf-16-le"
-    if content[:1] == b"\0" and content[1:2] != b"\0":
-        return "utf-16-be"
-    return "utf-8-sig"
 
 
 def _tell_kind(path: Path, text: str, known: _Known) -> str:
@@ -146,9 +133,7 @@ def _read_json(line: str, known: _Known) -> dict[str, Any]:
 
 def _read_csv(text: str, known: _Known) -> Iterator[Line]:
     """Rows below a header of option names; an empty cell leaves an option open."""
-    header_line = next((line for line in text.split("\n") if line.strip()), "")
-    delimiter = max(_DELIMITERS, key=header_line.count)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=find_delimiter(text), strict=True)
     names: list[tuple[str, Setting]] | None = None
     begin = 1
     try:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from easyanimate_core.atomic import atomic_path
 from easyanimate_core.errors import MediaError, RequestError
+from easyanimate_core.table_text import decode_text, find_delimiter
 
-from easyanimate_data.training.entry import DATASET_NAME, decode_text, find_delimiter, list_files, read_entries
+from easyanimate_data.training.entry import DATASET_NAME, list_files, read_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from easyanimate_core.errors import MediaError
 from easyanimate_core.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from easyanimate_core.rate import MAX_RATE
+from easyanimate_core.table_text import decode_text, find_delimiter
 
 Kind = Literal["video", "image"]
 
@@ -150,11 +151,6 @@ def tell_kind(name: str) -> Kind | None:
     return "video" if ending in VIDEO_SUFFIXES else "image" if ending in IMAGE_SUFFIXES else None
 
 
-def decode_text(data: bytes) -> str:
-    """The text of a file in UTF-8 or, as its first bytes say, UTF-16."""
-    return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-
-
 def _read_rows(path: Path) -> list[Any]:
     ending = path.suffix.lower()
     table = ending in (".csv", ".tsv")
@@ -180,12 +176,6 @@ def _read_rows(path: Path) -> list[Any]:
             else '[{"file_path": "clips/0.mp4", "text": "a red circle", "type": "video"}, ...]',
         )
     return rows
-
-
-def find_delimiter(text: str) -> str:
-    """What separates the columns of a table, by its header; spreadsheets of some countries write semicolons."""
-    header = text.partition("\n")[0]
-    return max((",", ";", "\t"), key=header.count)
 
 
 def _read_row(number: int, row: Any, base: str) -> Entry | str:
