@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MAX_RATE = 1000.0
 """Frames per second above which a file's own word on its rate is not believed."""
 
+RATE_LIMIT = 1001
+"""The greatest denominator of a rate as a fraction: that of the broadcast rates, such as 30000/1001."""
+
 MAX_TICKS = 4_000_000
 """The most frames that a video may have at its constant rate: two days and more at 24 a second."""
 

@@ -20,7 +20,7 @@ from easyanimate_core.errors import MediaError
 from easyanimate_core.image import open_image, read_image, read_mask_image, read_text, write_image
 from easyanimate_core.media import VIDEO_SUFFIXES, Deadline, check_memory, reading, writing
 from easyanimate_core.picture import Screen, check_frame_size, find_aspect
-from easyanimate_core.rate import MAX_RATE, constant_rate, resample
+from easyanimate_core.rate import MAX_RATE, RATE_LIMIT, constant_rate, resample
 from easyanimate_core.request import Video
 from easyanimate_core.stream import decode, find_rate, find_stream, has_times, neighbours, open_video
 
@@ -46,7 +46,6 @@ __all__ = [
 ]
 
 _DECORD_CODECS = frozenset({"h264", "vp9"})
-_FPS_LIMIT = 1001  # the denominator of the broadcast rates, such as 30000/1001
 _SEEK_SECONDS = 5.0
 """A start that is further on is sought."""
 
@@ -422,7 +421,7 @@ def _encode(path: Path, video: Video, metadata: Mapping[str, str], crf: int) -> 
 
     num_frames, height, width, _ = video.frames.shape
     even = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
-    rate = Fraction(video.fps).limit_denominator(_FPS_LIMIT)
+    rate = Fraction(video.fps).limit_denominator(RATE_LIMIT)
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         container.metadata.update(metadata)
         # x264's macroblock tree reads beyond its rows unless the width is a multiple of 128: the same frames would

@@ -12,7 +12,7 @@ from easyanimate_core.display import PhaseDisplay
 from easyanimate_core.hookspecs import PROJECT
 
 from easyanimate_train.launch import was_launched
-from easyanimate_train.run_folder import claim_run, is_main_process, list_checkpoints
+from easyanimate_train.run_folder import SETTINGS_NAME, claim_run, is_main_process, list_checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def run_training(  # noqa: PLR0913 (keyword-only)
 
 def tell_resume(config: RunConfig) -> None:
     """Say with which command a run that was stopped goes on."""
-    if not (config.out / "train.json").exists():
+    if not (config.out / SETTINGS_NAME).exists():
         return  # it had not begun, and left nothing
     newest = list_checkpoints(config.out)
     where = f"from step {int(newest[-1].name.removeprefix('step-'))}" if newest else "from its beginning"

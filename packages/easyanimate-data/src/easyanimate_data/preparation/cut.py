@@ -15,10 +15,9 @@ from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Colorspace
 from easyanimate_core.errors import MediaError
 from easyanimate_core.picture import UPRIGHT
-from easyanimate_core.rate import constant_rate, resample
+from easyanimate_core.rate import RATE_LIMIT, constant_rate, resample
 from easyanimate_core.stream import open_video
 
-from easyanimate_data.preparation.scene import RATE_LIMIT
 from easyanimate_data.preparation.sound import SoundError, SoundWriter
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from easyanimate_core.errors import RequestError
 from easyanimate_core.number_range import NOT_NEGATIVE, POSITIVE, Range, check_ranges
-from easyanimate_core.rate import MAX_RATE
+from easyanimate_core.rate import MAX_RATE, RATE_LIMIT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 MICROSECONDS = 6
 """Digits of a second that times are rounded to."""
-
-RATE_LIMIT = 1001
-"""The greatest denominator of a rate: that of the broadcast rates, such as 30000/1001."""
 
 TRIM_SECONDS = 0.5
 """Cut off the end of a scene that becomes one clip, where the next one may shine through."""
