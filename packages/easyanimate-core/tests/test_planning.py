@@ -187,6 +187,17 @@ def test_sizes_that_follow_are_those_of_training():
         assert follow(height, width, trained=TrainedRange())[0] == scale_bucket(nearest, 512)
 
 
+def test_weights_that_know_squares_alone_make_squares():
+    squares, usual = TrainedRange(min_side=64, max_side=64, max_ratio=1.0), Defaults(height=64, width=64)
+    found, notes = follow(512, 384, usual, squares)
+    assert found == (64, 64)
+    (note,) = notes
+    assert note.startswith("The image of 512x384 is cropped to the shape of 64x64: 25 % of it is cut off;")
+    oblong = replace(squares, max_ratio=1.5)
+    assert follow(512, 384, usual, oblong)[0] == (64, 48)
+    assert max(follow(1000, 100, usual, oblong)[0]) <= 1.5 * min(follow(1000, 100, usual, oblong)[0])
+
+
 def test_sizes_that_follow_are_valid():
     rule = ShapeRule(size_multiple=32, max_size=768)
     for height, width in [(10, 4000), (4000, 10), (333, 777), (1, 1)]:

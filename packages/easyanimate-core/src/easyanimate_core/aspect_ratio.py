@@ -36,8 +36,14 @@ def scale_bucket(ratio: float, side: float, multiple: int = SIZE_MULTIPLE) -> tu
     return height, width
 
 
-def find_size(
-    picture: tuple[int, int], *, usual: tuple[int, int], side: float, multiple: int, largest: int | None
+def find_size(  # noqa: PLR0913 (each bounds the sizes)
+    picture: tuple[int, int],
+    *,
+    usual: tuple[int, int],
+    side: float,
+    multiple: int,
+    largest: int | None = None,
+    max_ratio: float | None = None,
 ) -> tuple[int, int]:
     """The size whose shape is nearest to that of a picture: one of the table, or the usual one.
 
@@ -50,6 +56,7 @@ def find_size(
         side: Of the square whose area the sizes have, about, in pixels.
         multiple: Of which height and width are multiples.
         largest: Longest side that is possible; None for any.
+        max_ratio: Longer by shorter side of the most oblong size that is wanted; None for any.
 
     Returns:
         Height and width.
@@ -57,7 +64,9 @@ def find_size(
     shapes: dict[tuple[int, int], float] = {}
     for ratio, lengths in ASPECT_RATIOS.items():
         size = scale_bucket(ratio, side, multiple)
-        if min(size) >= multiple and (largest is None or max(size) <= largest):
+        if min(size) < multiple or (largest is not None and max(size) > largest):
+            continue
+        if max_ratio is None or max(size) <= max_ratio * min(size):
             is_exact = size == tuple(length * side / BASE_SIZE for length in lengths)
             shapes.setdefault(size, ratio if is_exact else size[0] / size[1])
     shapes.setdefault(usual, usual[0] / usual[1])

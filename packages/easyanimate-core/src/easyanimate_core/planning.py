@@ -143,7 +143,10 @@ def _name(height: int, width: int) -> str:
 
 
 def _follow(picture: Picture, spec: ModelSpec, defaults: Defaults, trained: TrainedRange | None) -> tuple[int, int]:
-    """Height and width of a clip that has the shape of a picture and the area that is usual."""
+    """Height and width of a clip that has the shape of a picture and the area that is usual.
+
+    No shape is chosen that the weights were not trained on: those that know squares alone make squares.
+    """
     multiple = spec.shapes.size_multiple if spec.shapes else SIZE_MULTIPLE
     # Sides are rounded down to the grid, so this one is rounded up: the usual size is found again.
     side = math.ceil(math.sqrt(defaults.height * defaults.width) / multiple) * multiple
@@ -155,6 +158,7 @@ def _follow(picture: Picture, spec: ModelSpec, defaults: Defaults, trained: Trai
         side=side,
         multiple=multiple,
         largest=spec.shapes.max_size if spec.shapes else None,
+        max_ratio=trained.max_ratio if trained is not None else None,
     )
 
 
