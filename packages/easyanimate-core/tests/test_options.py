@@ -68,3 +68,22 @@ def test_a_field_called_config_is_an_option_like_any_other(invoke, tmp_path):
     settings, more = invoke(OwnFile, "--config", tmp_path / "other.yaml", "--count", 4)
     assert settings == OwnFile(count=4, config=tmp_path / "other.yaml")
     assert more == {}
+
+
+def test_null_is_none_where_a_setting_may_have_none():
+    @dataclass(frozen=True, kw_only=True)
+    class Choices:
+        """What to choose.
+
+        Args:
+            rule: Some rule.
+            name: Some name.
+            folder: Some folder.
+        """
+
+        rule: str | None = "v4"
+        name: str = "x"
+        folder: Path | None = Path("here")
+
+    read = SettingsReader(Choices).read(None, {"rule": "null", "name": "null", "folder": "null"})
+    assert read == Choices(rule=None, name="null", folder=None)

@@ -81,10 +81,18 @@ class LetterTokenizer:
 
     model_max_length = 12
 
-    def __call__(self, prompts, *, max_length, **_):
+    def __call__(self, prompts, *, max_length=None, **_):
+        if isinstance(prompts, str):
+            return BatchEncoding({"input_ids": [1 + ord(letter) % 63 for letter in prompts]})
         rows = [[1 + ord(letter) % 63 for letter in prompt][:max_length] for prompt in prompts]
         ids = torch.tensor([row + [0] * (max_length - len(row)) for row in rows])
         return BatchEncoding({"input_ids": ids, "attention_mask": (ids > 0).long()})
+
+    def num_special_tokens_to_add(self):
+        return 0
+
+    def decode(self, ids):
+        return "?" * len(ids)
 
 
 def randomize(model, seed=0):

@@ -101,7 +101,9 @@ class Setting:
         return self.summary + shown
 
     def word(self, value: Any) -> str:
-        """`name=value`, as `read_config` takes it."""
+        """`name=value`, as `read_config` takes it; "null" is none, as in YAML, where a setting may have none."""
+        if value == "null" and type(None) in typing.get_args(self.hint):
+            return f"{self.name}=null"
         if self.is_list or self.is_text:
             return f"{self.name}={json.dumps([str(item) for item in value] if self.is_list else str(value))}"
         return f"{self.name}={str(value).lower() if isinstance(value, bool) else value}"

@@ -72,7 +72,8 @@ def test_the_command_opens_the_weights_once(build, tmp_path, monkeypatch):
     out = tmp_path / "run"
     options = {
         "model": "tiny", "out": str(out), "max_steps": "2", "validate_every": "1", "validation__prompts": ["a boat"],
-        "data__batches": "[[2, 8]]", "data__passes": "1", "mixed_precision": "no", "tracker": "none",
+        "data__path": str(tmp_path), "data__batches": "[[2, 8]]", "data__passes": "1",
+        "mixed_precision": "no", "tracker": "none",
     }  # fmt: skip
     command.train_transformer(config=None, plan=False, resume=False, launch_words=None, **options)
     assert opened == ["tiny"]
