@@ -213,7 +213,7 @@ VERSIONS: dict[str, DemoVersion] = {
     "v4": DemoVersion(
         write_base=write_v4_base,
         vae_class=AutoencoderKLMagvit,
-        vae_recipes=("v4_vae", "v4_vae_decoder"),
+        vae_recipes=("v4_vae", "v4_vae_decoder", "v4_vae_first_frame"),
         transformer_class=HunyuanTransformer3DModel,
         transformer={
             "num_attention_heads": 4,
