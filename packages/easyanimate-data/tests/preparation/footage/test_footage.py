@@ -85,6 +85,7 @@ def test_the_whole_chain(run_ea, options, server, tmp_path):
     scored = [stage for stage in options if stage != "caption"]
     config = {
         "stages": STAGES,
+        "split": {"images": False},
         "filters": {stage: free | {"options": options[stage]} for stage in scored} | {"motion": {"minimum": 0.05}},
         "caption": {"captioner": "transformers", "options": options["caption"]},
         "rewrite": {"captioner": "openai", "options": {"base_url": server, "model": "mine"}},
