@@ -15,7 +15,7 @@ from hostile import VALUES, Commands, spoil_bytes, spoil_json
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks processes and limits their memory")
 WEIGHTS = Path(easyanimate_demo.__file__).parent / "weights" / "v4"
-FEW, MANY = range(6), range(6, 40)
+FEW, MANY = range(6), range(6, 30)
 SLOW = pytest.mark.slow  # hundreds of loads take minutes
 
 FITTING = {

@@ -22,7 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks processes and limits their memory")
 SLOW = pytest.mark.slow  # hundreds of calls take a minute
 
-FEW, MANY = 2, 60
+FEW, MANY = 2, 36
 """Cases of a kind in the quick part, and in all."""
 
 RUN = ["run", "-m", "fake", "--frames", "8"]
