@@ -84,7 +84,7 @@ def configure(tmp_path):
     def make(name="run", **changes):
         values = {
             "out": tmp_path / name,
-            "data": DataConfig(batches=((4, 8), (3, 1)), passes=1, empty_text_share=0.5),
+            "data": DataConfig(path=tmp_path, batches=((4, 8), (3, 1)), passes=1, empty_text_share=0.5),
             "optimizer": OptimizerConfig(learning_rate=0.05, warmup_steps=2),
             "max_steps": 8,
             "checkpoint_every": 3,

@@ -143,7 +143,7 @@ def test_data_says_what_is_missing():
     with pytest.raises(RequestError, match=r"A setting is missing[\s\S]*data\.options\.count") as caught:
         DataConfig(kind="shapes").open(seed=0)
     assert "()" not in str(caught.value)  # a Python signature
-    with pytest.raises(RequestError, match=r"data\.options\.count must be a whole number[\s\S]*at least 1"):
+    with pytest.raises(RequestError, match=r"data\.options\.count must be a whole number[\s\S]*from 1"):
         DataConfig(kind="shapes", options={"count": "many"}).open(seed=0)
     assert len(DataConfig(kind="shapes", options={"count": 3, "dense_share": "5e-1"}).open(seed=0).plan(0)) == 1
 

@@ -93,7 +93,7 @@ def test_language_of_captions(tmp_path, choice, language):
 
 
 def test_count_must_be_positive(tmp_path):
-    with pytest.raises(RequestError, match=r"count is out of range[\s\S]*at least 1"):
+    with pytest.raises(RequestError, match=r"count is out of range[\s\S]*from 1 to"):
         run(command.generate_shapes, "--out", str(tmp_path / "set"), "--count", "0")
     assert not (tmp_path / "set").exists()
 
