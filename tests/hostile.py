@@ -109,7 +109,7 @@ class Commands:
         self._imports = imports
 
     def __enter__(self) -> Self:
-        environment = {**os.environ, "PYTHONPATH": str(FAKE)}
+        environment = {**os.environ, "PYTHONPATH": str(FAKE), "EA_DEBUG": ""}  # as users see it
         self._process = subprocess.Popen(  # noqa: S603 (this file)
             [sys.executable, __file__, *self._imports],
             stdin=subprocess.PIPE,
